@@ -1,0 +1,66 @@
+// What is kept of one request: which legs were tried, tokens, cost, times, class and Reasons. No content, ever.
+// A plain value, moved from the io thread to the ledger's writer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/call.hpp"
+#include "core/delta.hpp"
+#include "core/model.hpp"
+#include "core/result.hpp"
+
+namespace intertie::ledger {
+
+enum class Outcome : std::uint8_t { Answered, Refused, Failed, ClientGone, BrokenMidStream };
+std::string_view to_string(Outcome outcome);
+
+struct LegTried {
+  std::string provider;
+  std::string model;
+  Place place = Place::Device;
+  std::string why;                       // ReasonCode's name
+  std::string failure;                   // Fault's name, empty when it answered
+  std::string failure_message;           // for a person; holds no content
+  std::uint32_t first_token_us = 0;      // 0 = none came
+  std::uint32_t total_us = 0;
+};
+struct Judged {                           // one candidate and its Reason
+  std::string provider;
+  std::string model;
+  Place place = Place::Device;
+  bool chosen = false;
+  std::string code;                      // ReasonCode's name
+  std::string sentence;
+};
+
+struct Receipt {
+  CallId id{};
+  WallTime at{};
+  std::string endpoint;                  // "chat.completions"
+  std::string caller;                    // product token of the user agent
+  std::string asked_model;
+  bool stream = false;
+  Outcome outcome = Outcome::Answered;
+  int status = 200;
+  DataClass data_class = DataClass::C0;
+  bool class_known = false;
+  std::vector<std::string> finding_types; // names and counts only: "EMAIL×2"
+  Usage usage{};
+  std::int64_t micro_usd = 0;
+  bool price_known = false;
+  std::uint32_t decide_us = 0;
+  std::uint32_t first_token_us = 0;
+  std::uint32_t total_us = 0;
+  std::string policy_digest;
+  // Filled by `explain`, called on the writer's thread so that the request doesn't pay for sentences.
+  std::vector<LegTried> legs;
+  std::vector<Judged> judged;
+  std::vector<std::string> counterfactuals;
+  std::move_only_function<void(Receipt&)> explain;
+};
+
+} // namespace intertie::ledger

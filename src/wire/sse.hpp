@@ -1,0 +1,34 @@
+// Cuts a byte stream into whole SSE events (WHATWG HTML, 9.2), whatever the network did to it: CR, LF, CRLF, a BOM, comments,
+// no final blank line, cuts anywhere (inside a UTF-8 sequence too). Any split of the bytes gives the same events.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/result.hpp"
+
+namespace intertie::wire {
+
+class SseFramer {
+ public:
+  explicit SseFramer(std::size_t most = 4u << 20) : most_(most) {}  // a longer single event is UpstreamBroken
+  // Adds bytes; returns the longest run of *whole* events now available (possibly empty). The common case — the bytes hold
+  // only whole events and nothing was carried — returns a view of `bytes` itself. Valid until the next call.
+  Result<std::string_view> feed(std::string_view bytes);
+  // At the end of the stream: what is left, closed with a blank line if it is a complete data line, else empty.
+  std::string_view end();
+  bool mid_event() const { return !carry_.empty(); }
+
+ private:
+  std::size_t most_;
+  std::string carry_;      // the beginning of an event still incomplete
+  std::string joined_;     // what the last feed() returned when it had to be put together
+};
+
+// Calls `each(data)` for every event's data in `events` (joined lines; comments and other fields skipped).
+template <class F>
+void for_each_data(std::string_view events, F&& each);
+
+} // namespace intertie::wire
+
+#include "wire/sse_data.hpp"
