@@ -37,6 +37,11 @@ struct Judged {                           // one candidate and its Reason
   std::string sentence;
 };
 
+struct Explanation {
+  std::vector<Judged> judged;
+  std::vector<std::string> counterfactuals;
+};
+
 struct Receipt {
   CallId id{};
   WallTime at{};
@@ -56,11 +61,9 @@ struct Receipt {
   std::uint32_t first_token_us = 0;
   std::uint32_t total_us = 0;
   std::string policy_digest;
-  // Filled by `explain`, called on the writer's thread so that the request doesn't pay for sentences.
   std::vector<LegTried> legs;
-  std::vector<Judged> judged;
-  std::vector<std::string> counterfactuals;
-  std::move_only_function<void(Receipt&)> explain;
+  // Made on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
+  std::move_only_function<Explanation()> explain;
 };
 
 } // namespace intertie::ledger

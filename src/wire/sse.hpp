@@ -2,6 +2,7 @@
 // no final blank line, cuts anywhere (inside a UTF-8 sequence too). Any split of the bytes gives the same events.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,10 +26,16 @@ class SseFramer {
   std::string joined_;     // what the last feed() returned when it had to be put together
 };
 
-// Calls `each(data)` for every event's data in `events` (joined lines; comments and other fields skipped).
-template <class F>
-void for_each_data(std::string_view events, F&& each);
+// Walks the data of whole events: `DataReader r(events); while (auto data = r.next()) …`. Data lines of one event are joined
+// with a newline; comments and other fields are skipped. The view is valid until the next call.
+class DataReader {
+ public:
+  explicit DataReader(std::string_view events) : rest_(events) {}
+  std::optional<std::string_view> next();
+
+ private:
+  std::string_view rest_;
+  std::string joined_;
+};
 
 } // namespace intertie::wire
-
-#include "wire/sse_data.hpp"
