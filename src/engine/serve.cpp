@@ -187,12 +187,14 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   // Nothing leaves the device above this line.
   std::optional<Failure> failure = p.plan.refusal;
   bool refused = failure.has_value();
-  if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services);
+  if (asked.hints.route_only && !refused) (void)co_await reply.routed(p.plan, call.id);
+  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services);
   auto outcome = outcome_of(call, reply, failure, refused || (failure && failure->fault == Fault::OurPolicy));
 
   // The client gets a whole answer or a typed failure in its own dialect, never a silent cut.
   if (!failure) {
-    if (auto finished = co_await reply.finish(p.receipt.usage); !finished) outcome = ledger::Outcome::ClientGone;
+    if (asked.hints.route_only) outcome = ledger::Outcome::Answered;
+    else if (auto finished = co_await reply.finish(p.receipt.usage); !finished) outcome = ledger::Outcome::ClientGone;
   } else if (outcome != ledger::Outcome::ClientGone) {
     (void)co_await reply.refuse(*failure);
   }

@@ -37,6 +37,7 @@ class Reply {
   virtual Task<Result<>> write(const Delta& delta) = 0;
   virtual Task<Result<>> finish(const Usage& usage) = 0;
   virtual Task<Result<>> refuse(const Failure& failure) = 0;       // an error answer, or an error event once committed
+  virtual Task<Result<>> routed(const route::Plan& plan, CallId id) = 0; // route-only: the plan is the answer
   virtual bool committed() const = 0;                              // has anything gone out?
   virtual void restart() = 0;                                      // forget what was collected of a failed leg
 };
