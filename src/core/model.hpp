@@ -21,6 +21,7 @@ struct Price {
 struct ModelFacts {
   std::string provider;          // name of the configured provider; "local" for supervised children
   std::string name;              // the provider's own name for it
+  std::string alias;             // the name clients use for it when the configuration gives one; else empty
   Place place = Place::Device;
   Trust trust = Trust::T0;
   bool paid = false;
@@ -34,6 +35,5 @@ struct ModelFacts {
   double output_rate = 0;        // output tokens/s
   double load_seconds = 0;       // to get ready from cold
   std::uint64_t resident_bytes = 0;
-  std::string alias{};           // another name that clients may use for it; empty = none
 };
 } // namespace intertie
