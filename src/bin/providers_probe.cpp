@@ -156,7 +156,6 @@ class Steps {
     }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
-    std::string_view text;
     bool whole = parser.parse(answer->body).get(root) == simdjson::SUCCESS && root["choices"].at(0).error() == simdjson::SUCCESS;
     if (!whole) return add("answer", StepState::Failed, "what came is no chat completion", "is base_url right (with /v1)?");
     return add("answer", StepState::Ok, fmt::format("{} answered in {} ms", model, took));
