@@ -205,6 +205,8 @@ std::vector<std::string> listed_models(std::string_view body) {
   return out;
 }
 
+std::vector<Step> probe_provider(const provider::Provider& provider, const Probe& probe) { return Steps(provider, probe).run(); }
+
 Result<Answer> get_models(const provider::Provider& provider, const Fetch& fetch, milliseconds limit) {
   auto path = provider.spec->quirks.azure_path
                   ? fmt::format("{}/openai/models?api-version={}", provider.url.path, provider.api_version)
