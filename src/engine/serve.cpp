@@ -126,7 +126,7 @@ void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask,
 
 // Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
 Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Reply& reply, provider::Opener& opener,
-                                      Services& services) {
+                                      Services& services, milliseconds keepalive_after) {
   std::optional<Failure> failure;
   for (const auto& leg : p.plan.legs) {
     auto cleared = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust);
@@ -144,7 +144,7 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, why});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
                             budget};
-    auto end = co_await run_leg(call, std::move(*cleared), target, reply, opener);
+    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
     auto now = call.clock.now();
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);
     settle_receipt(p.receipt, end, ask, *leg.model, services);
@@ -188,7 +188,7 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   std::optional<Failure> failure = p.plan.refusal;
   bool refused = failure.has_value();
   if (asked.hints.route_only && !refused) (void)co_await reply.routed(p.plan, call.id);
-  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services);
+  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services, asked.keepalive_after);
   auto outcome = outcome_of(call, reply, failure, refused || (failure && failure->fault == Fault::OurPolicy));
 
   // The client gets a whole answer or a typed failure in its own dialect, never a silent cut.

@@ -35,6 +35,7 @@ class Reply {
   virtual ~Reply() = default;
   virtual void answering(const Answering& answering) = 0;          // before the first write of a leg; may come again
   virtual Task<Result<>> write(const Delta& delta) = 0;
+  virtual Task<Result<>> keep_alive() = 0;                         // commits a stream with a comment; nothing otherwise
   virtual Task<Result<>> finish(const Usage& usage) = 0;
   virtual Task<Result<>> refuse(const Failure& failure) = 0;       // an error answer, or an error event once committed
   virtual Task<Result<>> routed(const route::Plan& plan, CallId id) = 0; // route-only: the plan is the answer
@@ -57,6 +58,7 @@ struct Asked {
   std::string_view endpoint;                 // "chat.completions"
   std::string_view caller;
   route::Hints hints{};
+  milliseconds keepalive_after{15'000};      // a stream that waits longer gets a comment, so that proxies don't cut it
 };
 
 Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services);
