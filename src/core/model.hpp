@@ -35,6 +35,5 @@ struct ModelFacts {
   double output_rate = 0;        // output tokens/s
   double load_seconds = 0;       // to get ready from cold
   std::uint64_t resident_bytes = 0;
-  std::string alias{};           // another name that clients may use for it; empty = none
 };
 } // namespace intertie
