@@ -19,7 +19,7 @@ FENCES = {
     r"boost/asio/impl/src\.hpp": "core",
     r"boost/(asio|beast)/": "net local bin",   # local supervises children from its own thread's context
     r"openssl/(ssl|bio|x509|err)": "net",
-    r"openssl/": "net local store guard",      # hashes
+    r"openssl/": "net local store guard config", # hashes
     r"sqlite3\.h": "store",
     r"simdjson\.h": "wire local provider config ledger gateway bin",
     r"toml\+\+": "config",
