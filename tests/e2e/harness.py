@@ -44,6 +44,8 @@ def until(check, seconds: float, what: str):
 
 # ---------------------------------------------------------------- configuration as text
 
+IMPATIENT = 'connect_timeout = "500 ms"\nfirst_byte_timeout = "500 ms"\nidle_timeout = "500 ms"'   # extra= of a provider
+
 def provider(name: str, base_url: str, *, place: str = "cloud", trust: str = "T4", paid: bool = True, key: str | None = "env:FAKE_KEY",
              models: tuple[str, ...] = ("big-model",), kind: str = "openai-compatible", extra: str = "") -> str:
     lines = ["[[provider]]", f'name = "{name}"', f'kind = "{kind}"', f'base_url = "{base_url}"', f'place = "{place}"',
@@ -339,8 +341,8 @@ class Daemon:
         return answer.json
 
     def cli(self, *arguments: str, timeout: float = 30, environment: dict[str, str] | None = None, stdin: str = "") -> Cli:
-        return cli(self.home, *arguments, timeout=timeout, stdin=stdin, environment={
-            "INTERTIE_ADDRESS": f"127.0.0.1:{self.port}", **self._environment, **(environment or {})})
+        """The command line of the same person: it finds this daemon by its unix socket."""
+        return cli(self.home, *arguments, timeout=timeout, stdin=stdin, environment={**self._environment, **(environment or {})})
 
     def status(self) -> dict:
         return self.get("/intertie/v1/status").json
