@@ -472,12 +472,11 @@ def test_broken_stream(make, upstream, name):
     golden.answer(f"stream-{name}", answer, level_ports(upstream))
 
 
-@pytest.mark.parametrize("name", ["cut", "reset", "stall", "garbage-event", "error-event"])
-def test_broken_stream_for_a_client_that_did_not_stream(make, upstream, name):
+@pytest.mark.parametrize("end", ["cut", "reset", "stall"])
+def test_broken_stream_for_a_client_that_did_not_stream(make, upstream, end):
     """Nothing was sent yet, so the client gets a plain error, never half an answer as a whole one."""
-    upstream.then(STREAMS[name]())
+    upstream.then(imposter.stream(imposter.text_events("half an answer", BIG)[:3], end=end))
     one = make(config(provider("fakecloud", upstream.base_url, extra=IMPATIENT)))
-    upstream.then(imposter.stream(imposter.text_events("half an answer", BIG)[:3], end={"garbage-event": "proper", "error-event": "proper"}.get(name, name)))
     answer = one.chat(model=BIG)
     assert answer.status in (502, 504) and answer.error["message"]
     assert b"half" not in answer.body
