@@ -44,7 +44,7 @@ def until(check, seconds: float, what: str):
 
 # ---------------------------------------------------------------- configuration as text
 
-IMPATIENT = 'connect_timeout = "500 ms"\nfirst_byte_timeout = "500 ms"\nidle_timeout = "500 ms"'   # extra= of a provider
+IMPATIENT = 'connect_timeout = "500ms"\nfirst_byte_timeout = "500ms"\nidle_timeout = "500ms"'   # extra= of a provider
 
 def provider(name: str, base_url: str, *, place: str = "cloud", trust: str = "T4", paid: bool = True, key: str | None = "env:FAKE_KEY",
              models: tuple[str, ...] = ("big-model",), kind: str = "openai-compatible", extra: str = "") -> str:

@@ -5,13 +5,12 @@ import pathlib
 import signal
 import stat
 import sys
-import textwrap
 import threading
 import time
 
 import pytest
 
-from harness import ENGINE, MODEL, MODEL_NAME, alive, config, patience, raw, rss_kib, sse_data, until
+from harness import MODEL, MODEL_NAME, alive, config, patience, rss_kib, sse_data, until
 
 LONG = {"max_tokens": 1500, "temperature": 0}
 STORY = "Write a very long story about a lighthouse keeper. Never stop."
@@ -122,7 +121,6 @@ def test_cancel_of_a_stream(one):
     connection, response = one.open_stream(STORY, **LONG)
     response.read1(1024)
     child = only_child(one)
-    connection.sock.close() if connection.sock else None
     response.close()
     connection.close()
     assert_idle_soon(child, time.monotonic())
@@ -174,7 +172,7 @@ def test_aborted_answer_is_billed_in_the_receipt(one):
     connection.close()
     receipt = one.explain(decision)
     assert receipt["outcome"] == "client_gone"
-    assert 1 <= receipt["usage"]["completion_tokens"] < 1500
+    assert 1 <= receipt["completion_tokens"] < 1500
 
 
 # ---------------------------------------------------------------- crowded

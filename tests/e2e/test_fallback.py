@@ -188,5 +188,5 @@ def test_bills_add_up_to_what_upstream_counted(daemon, upstream):
         upstream.then(imposter.text("words " * (n + 1), usage=(10 + n, n + 1)))
         daemon.chat(model=BIG, stream=bool(n % 2))
         receipt = daemon.explain()
-        assert (receipt["usage"]["prompt_tokens"], receipt["usage"]["completion_tokens"]) == (10 + n, n + 1)
-        assert receipt["usage"]["measured"] is True
+        assert (receipt["prompt_tokens"], receipt["completion_tokens"]) == (10 + n, n + 1)
+        assert receipt["tokens_measured"] is True

@@ -186,6 +186,9 @@ def test_cloud_stream_usage_not_asked_is_not_shown(daemon, upstream):
     chunks = list(client(daemon).chat.completions.create(model="big-model", messages=user("Hi"), stream=True))
     assert not [c for c in chunks if c.usage]
     assert upstream.chats[0].json["stream_options"]["include_usage"] is True
+    receipt = daemon.explain()
+    assert (receipt["completion_tokens"], receipt["tokens_measured"]) == (7, True)
+    assert "7 out (measured)" in daemon.cli("explain", "last").out
 
 
 def test_cloud_stream_usage_is_estimated_when_missing(daemon, upstream):
@@ -193,8 +196,8 @@ def test_cloud_stream_usage_is_estimated_when_missing(daemon, upstream):
     chunks = list(client(daemon).chat.completions.create(model="big-model", messages=user("Hi"), stream=True,
                                                          stream_options={"include_usage": True}))
     assert chunks[-1].usage.completion_tokens >= 3 and chunks[-1].usage.prompt_tokens >= 1
-    receipt = json.dumps(daemon.explain())
-    assert "estimated" in receipt
+    assert daemon.explain()["tokens_measured"] is False
+    assert "estimated" in daemon.cli("explain", "last").out
 
 
 @pytest.mark.parametrize("forgotten", ["id", "role", "finish", "done", "usage"])
