@@ -24,6 +24,7 @@ MODEL = os.environ.get("INTERTIE_TEST_MODEL", "")
 MODEL_NAME = pathlib.Path(MODEL).stem.lower() if MODEL else "?"
 ALARMS = ("AddressSanitizer", "ThreadSanitizer", "LeakSanitizer", "runtime error:", "CHECK failed", "terminate called")
 KEY = "sk-e2e-0123456789abcdefghijklmnopqrstuvwxyz"    # what the imposters get; must appear nowhere else
+STOP = 18    # s: running answers have 10 s to end, then children have 2 + 2 s
 SANITIZED = "SAN_OPTIONS" in " ".join(os.environ)      # slower binaries get more time
 
 
@@ -259,11 +260,11 @@ class Daemon:
         if crashed is None:
             process.send_signal(how)
         try:
-            code = process.wait(patience(10))
+            code = process.wait(patience(STOP))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"the daemon did not stop within {patience(10):g} s of {signal.Signals(how).name}:\n{self.stderr}")
+            raise AssertionError(f"the daemon did not stop within {patience(STOP):g} s of {signal.Signals(how).name}:\n{self.stderr}")
         self._pump.join(5)
         assert crashed is None, f"the daemon had ended by itself with {crashed}:\n{self.stderr}"
         until(lambda: not [p for p, s in children.items() if alive(p, s)], 3, f"end of the daemon's children {list(children)}")

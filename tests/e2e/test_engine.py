@@ -109,9 +109,9 @@ def test_stop_in_the_middle_of_an_answer(one):
     """llama-server never exits on SIGTERM while a client streams; the daemon must all the same, without orphans."""
     connection, response = one.open_stream(STORY, **LONG)
     response.read1(1024)
-    begin = time.monotonic()
-    one.stop()
-    assert time.monotonic() - begin < patience(8)
+    one.stop()      # checks the exit status, the time and the children
+    events = sse_data(response.read())
+    assert events[-1] == "[DONE]", "the answer was cut without a word"
     connection.close()
 
 
@@ -283,7 +283,7 @@ def test_idle_model_is_unloaded_and_comes_back(make, engine):
 def test_no_engine_says_so(make):
     one = make(config(engine="none", paid=False), models=[MODEL])
     answer = one.chat("Hi")
-    assert answer.status == 503 and "engine" in answer.error["message"]
+    assert answer.status == 503 and answer.error["code"] in ("no_engine", "no_model")
 
 
 def test_engine_that_always_fails(make):
@@ -338,11 +338,11 @@ def test_child_has_no_network(make, upstream, tmp_path):
     assert upstream.requests == []
 
 
-def test_fake_engine_can_reach_out_when_not_a_child(upstream, tmp_path):
+def test_fake_engine_can_reach_out_when_not_a_child(second, tmp_path):
     """The control: outside the daemon the same program does reach loopback, so the test above can fail."""
     import subprocess
     report = tmp_path / "report"
-    subprocess.run([sys.executable, "-c", (FAKE_ENGINE % ("x", upstream.port, upstream.port, str(report))).split("\n", 1)[1]])
+    subprocess.run([sys.executable, "-c", (FAKE_ENGINE % ("x", second.port, second.port, str(report))).split("\n", 1)[1]])
     assert "REACHED" in report.read_text()
 
 

@@ -62,9 +62,9 @@ def test_certificate_for_another_name_is_refused(make, secure, certificates):
     assert answer.status >= 500 and secure.chats == []
 
 
-def test_plain_http_server_behind_https_url(make, upstream, certificates):
-    one = make(config(provider("fakecloud", upstream.base_url.replace("http:", "https:"), extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')))
-    assert one.chat(model=BIG).status >= 500 and upstream.chats == []
+def test_plain_http_server_behind_https_url(make, second, certificates):
+    one = make(config(provider("fakecloud", second.base_url.replace("http:", "https:"), extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')))
+    assert one.chat(model=BIG).status >= 500 and second.chats == []
 
 
 def test_cancel_reaches_upstream_through_tls(make, secure, certificates):
