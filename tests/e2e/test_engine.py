@@ -188,7 +188,7 @@ def test_queue_serves_everybody(one):
 
 
 def test_full_queue_says_when_to_come_back(make, engine):
-    one = make(config(engine=engine, paid=False, local="queue_length = 1"), models=[MODEL])
+    one = make(config(engine=engine, paid=False, local="queue = 1"), models=[MODEL])
     one.chat("Hi", max_tokens=1)
     running, response = one.open_stream(STORY, **LONG)
     response.read1(1024)
@@ -216,7 +216,7 @@ def test_deadline_in_the_queue(one):
 @pytest.fixture
 def crowded(make, engine):
     """Two models of which only one fits."""
-    return make(config(engine=engine, paid=False, local='memory_limit = "400 MB"'), models=[(MODEL, "first.gguf"), (MODEL, "second.gguf")])
+    return make(config(engine=engine, paid=False, local='memory_limit = "600 MB"'), models=[(MODEL, "first.gguf"), (MODEL, "second.gguf")])
 
 
 def test_two_models_alternate(crowded):
@@ -254,6 +254,26 @@ def test_many_askers_of_two_models_all_get_answers(crowded):
     for thread in threads:
         thread.join()
     assert [a.status for a in answers] == [200] * 12
+
+
+def test_pinned_model_is_not_evicted(make, engine):
+    one = make(config(engine=engine, paid=False, local='memory_limit = "600 MB"\n[local.model.first]\npinned = true'),
+               models=[(MODEL, "first.gguf"), (MODEL, "second.gguf")])
+    assert one.chat("Hi", model="first", max_tokens=1).status == 200
+    child = only_child(one)
+    answer = one.chat("Hi", model="second", max_tokens=1, headers={"X-Intertie-Deadline": "5"})
+    assert answer.status in (429, 503, 504) and children(one) == [child]
+    assert one.chat("Hi", model="first", max_tokens=1).status == 200
+
+
+def test_flags_of_one_model(make, engine):
+    one = make(config(engine=engine, paid=False, local=f'[local.model."{MODEL_NAME}"]\ncontext = 512\narguments = ["--no-warmup"]'),
+               models=[MODEL])
+    assert one.chat("Hi", max_tokens=1).status == 200
+    command = pathlib.Path(f"/proc/{only_child(one)}/cmdline").read_bytes().split(b"\0")
+    assert b"--no-warmup" in command and command[command.index(b"-c") + 1] == b"512"
+    answer = one.chat("word " * 2000, max_tokens=4)
+    assert answer.status == 400 and answer.error["code"] == "context_length_exceeded"
 
 
 def test_model_that_cannot_fit_is_refused_before_loading(make, engine):
