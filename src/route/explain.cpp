@@ -44,7 +44,9 @@ std::string render(const Reason& r, const ModelFacts& model) {
       return fmt::format("a small task ({} tokens, the limit is {}) stays on this device", r.a, r.b);
     case ReasonCode::Sensitive:
       return fmt::format("the request holds {} data, so {}", in_words(static_cast<DataClass>(r.a)),
-                         r.b != 0 ? "this device answers instead of the model asked for" : "it stays here");
+                         r.b != 0                          ? "this device answers instead of the model asked for"
+                         : model.place == Place::Device ? "it stays on this device"
+                                                        : "it goes no further than here");
     case ReasonCode::NearestThatFits: return fmt::format("the nearest place that can take it is {}", place_in_words(model.place));
     case ReasonCode::HighEndAsked: return fmt::format("auto:best asked for the high end (quality {})", r.a);
     case ReasonCode::OnlyOneLeft: return "nothing else can take it";
@@ -58,7 +60,9 @@ std::string render(const Reason& r, const ModelFacts& model) {
                      : fmt::format("could take it too, but {} others come first", r.b - 1);
     case ReasonCode::NotNamed: return "another model was asked for by name";
     case ReasonCode::PolicyLocalOnly:
-      return fmt::format("the request holds {} data, which must stay on this device", in_words(static_cast<DataClass>(r.a)));
+      return fmt::format("the request holds {} data, which the policy keeps away from {} ({})",
+                         in_words(static_cast<DataClass>(r.a)), describe(static_cast<Trust>(r.b)),
+                         to_string(static_cast<Trust>(r.b)));
     case ReasonCode::PolicyBlock:
       return fmt::format("the request holds {} data, which the policy blocks for {} ({})",
                          in_words(static_cast<DataClass>(r.a)), describe(static_cast<Trust>(r.b)),

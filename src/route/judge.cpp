@@ -68,9 +68,9 @@ std::optional<Verdict> may_cost(const Question& q, const Candidate& c) {
 // Facts about the world first, then what the request asks, then what the person decided. Who fails late was nearly used,
 // so a refusal names the latest stage reached: it is the one thing to change.
 constexpr std::array<Constraint, 13> kConstraints{
-    is_named,      exists,      has_capability, fits_context,           fits_memory,
-    is_not_given_up, makes_the_deadline, has_key, within_the_cost_asked, within_the_place_asked,
-    is_private,    within_the_policy_place, may_cost};
+    is_named,         is_private,         exists,  has_capability,        fits_context,           fits_memory,
+    is_not_given_up,  makes_the_deadline, has_key, within_the_cost_asked, within_the_place_asked, within_the_policy_place,
+    may_cost};
 } // namespace
 
 const std::uint8_t kStages = kConstraints.size();

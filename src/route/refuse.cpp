@@ -25,7 +25,9 @@ Failure unknown_model(const ModelName& wish, std::span<const Candidate> candidat
   std::string shown = asked.substr(0, 128);
   if (!text::valid_utf8(shown)) shown = "(not UTF-8)";
   auto near = text::suggest(asked, known);
-  auto message = near.empty()
+  auto message = candidates.empty()
+      ? fmt::format("there is no model \"{}\", nor any other: {}", shown, kGetAModel)
+      : near.empty()
       ? fmt::format("there is no model \"{}\": GET /v1/models lists what there is, and \"auto\" picks one", shown)
       : fmt::format("there is no model \"{}\": did you mean \"{}\"?", shown, fmt::join(near, "\" or \""));
   return refusal(FailureKind::NotFound, Fault::Client, std::move(message), "model_not_found", "model");
@@ -97,13 +99,15 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                      "paid_off");
     case ReasonCode::PolicyLocalOnly:
       return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("{}, and no model on this device can take the request: run `intertie models pull`, or "
-                                 "leave that data out",
+                     fmt::format("{}, and no model nearer can take the request: run `intertie models pull` to get one for "
+                                 "this device, or leave that data out",
                                  why),
                      "policy_local_only");
     case ReasonCode::PolicyBlock:
       return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("{}: leave that data out, or ask a model on this device (auto:private)", why), "policy_block");
+                     fmt::format("{}: leave that data out{}", why,
+                                 model.trust == Trust::T0 ? "" : ", or ask a model on this device (auto:private)"),
+                     "policy_block");
     case ReasonCode::NotScanned:
       return refusal(Denied, Fault::OurPolicy, fmt::format("{}: ask a model on this device (auto:private)", why),
                      "not_scanned");
@@ -114,7 +118,7 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
 } // namespace
 
 Failure refuse(const Question& q, const Plan& plan, std::span<const Candidate> candidates) {
-  if (candidates.empty())
+  if (candidates.empty() && q.signals.wish.wish != Wish::Named)
     return refusal(FailureKind::Unavailable, Fault::LocalResource, fmt::format("no model is available: {}", kGetAModel),
                    "no_model");
   std::size_t nearest = candidates.size();
