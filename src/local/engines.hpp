@@ -62,6 +62,8 @@ struct Status {
   std::string problem;                      // why Failed or unusable, with the fix; empty otherwise
 };
 
+struct Limits;                              // limits.hpp: the supervisor's times, shortened by tests
+
 // The right to one slot of a ready child. Releasing is automatic.
 class Lease {
  public:
@@ -85,6 +87,7 @@ class Lease {
 class Engines {
  public:
   static Result<std::unique_ptr<Engines>> start(Settings settings, const Clock& clock);
+  static Result<std::unique_ptr<Engines>> start(Settings settings, const Clock& clock, const Limits& limits);
   ~Engines();                               // stops and reaps every child
 
   // Waits in the model's queue until a slot is free, loading the model if need be. Called from an io thread's coroutine and
