@@ -85,8 +85,7 @@ def main() -> int:
     options = parser.parse_args()
     flags = compile_flags(options.build)
     wrong, snippets, configs = [], [], 0
-    dev_verbs = set(re.findall(r"^  (?:\w+ +)?([a-z0-9]+)(?= )", "", re.M)) | set(
-        re.search(r"^    (setup \|.*)\) \"\$verb\"", (ROOT / "dev").read_text(), re.M)[1].split(" | ")) | {"test", "ci"}
+    dev_verbs = {"test", *re.search(r'^    (setup \|.*)\) "\$verb"', (ROOT / "dev").read_text(), re.M)[1].split(" | ")}
     completion = ROOT / "share/completions/intertie.bash"
     cli_verbs = set(re.search(r'^  local verbs="([^"]+)"', completion.read_text(), re.M)[1].split()) if completion.exists() else set()
     for document in documents():
