@@ -96,7 +96,7 @@ def make():
 @pytest.fixture(scope="session")
 def engine() -> str:
     for name, value in (("INTERTIE_TEST_ENGINE", harness.ENGINE), ("INTERTIE_TEST_MODEL", harness.MODEL)):
-        assert value, f"{name} is not set: ./dev test sets it; by hand, export it with the path of llama-server or the GGUF"
+        assert value, f"{name} is not set: ./dev test sets it; by hand, export the path of llama-server or the GGUF"
         assert os.path.exists(value), f"{name}={value}: no such file"
     return harness.ENGINE
 

@@ -40,5 +40,6 @@ def check(name: str, text: str, *more: tuple[str, str]) -> None:
 
 def answer(name: str, reply, *more: tuple[str, str]) -> None:
     """Status, the headers a client acts on, and the body of one HTTP answer."""
-    kept = [f"{n}: {reply.headers[n]}" for n in ("content-type", "retry-after", "allow", "connection") if n in reply.headers]
+    kept = [f"{n}: {reply.headers[n]}" for n in ("content-type", "retry-after", "allow", "connection")
+            if n in reply.headers]
     check(name, "\n".join([str(reply.status), *kept, "", reply.body.decode("utf-8", "replace")]), *more)

@@ -1,4 +1,4 @@
-"""The daemon as a test sees it: its own XDG folders, started on a free port, stopped, and checked for what it left behind.
+"""The daemon as a test sees it: its own XDG folders, started on a free port, stopped, checked for what it left behind.
 
 Every Daemon that stops is examined: exit status, sanitizer reports, processes that outlived it, sockets it forgot.
 """
@@ -47,7 +47,8 @@ def until(check, seconds: float, what: str):
 
 IMPATIENT = 'connect_timeout = "500ms"\nfirst_byte_timeout = "500ms"\nidle_timeout = "500ms"'   # extra= of a provider
 
-def provider(name: str, base_url: str, *, place: str = "cloud", trust: str = "T4", paid: bool = True, key: str | None = "env:FAKE_KEY",
+def provider(name: str, base_url: str, *, place: str = "cloud", trust: str = "T4", paid: bool = True,
+             key: str | None = "env:FAKE_KEY",
              models: tuple[str, ...] = ("big-model",), kind: str = "openai-compatible", extra: str = "") -> str:
     lines = ["[[provider]]", f'name = "{name}"', f'kind = "{kind}"', f'base_url = "{base_url}"', f'place = "{place}"',
              f'trust = "{trust}"', f"paid = {str(paid).lower()}", f"models = {json.dumps(list(models))}"]
@@ -56,7 +57,8 @@ def provider(name: str, base_url: str, *, place: str = "cloud", trust: str = "T4
     return "\n".join(lines + ([extra] if extra else [])) + "\n"
 
 
-def config(*providers: str, paid: bool = True, engine: str = "none", server: str = "", policy: str = "", local: str = "",
+def config(*providers: str, paid: bool = True, engine: str = "none", server: str = "", policy: str = "",
+           local: str = "",
            listen: str = "127.0.0.1:0") -> str:
     return (f'[server]\nlisten = "{listen}"\n{server}\n[policy]\npaid = {str(paid).lower()}\n{policy}\n'
             f'[local]\nengine = "{engine}"\n{local}\n' + "\n".join(providers))
@@ -100,7 +102,8 @@ class Answer:
 
     @property
     def streamed_text(self) -> str:
-        return "".join(c["delta"].get("content") or "" for e in self.events if e != "[DONE]" for c in e.get("choices", []))
+        return "".join(c["delta"].get("content") or "" for e in self.events if e != "[DONE]"
+                       for c in e.get("choices", []))
 
 
 def sse_data(body: bytes) -> list:
@@ -170,7 +173,7 @@ class Cli:
 
 
 class Home:
-    """The XDG folders of one imaginary person, short enough for unix sockets, and the environment that points at them."""
+    """The XDG folders of one imaginary person, short enough for unix sockets, and the environment that names them."""
 
     def __init__(self) -> None:
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="itt-"))
@@ -221,11 +224,13 @@ class Daemon:
         assert BINARY, "INTERTIE_BIN is not set: run this through tests/e2e/run BINARY"
         self.lines, self.port = [], 0
         self.process = subprocess.Popen([*self._before, BINARY, "serve"], env=self.home.environment(self._environment),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                        text=True,
                                         errors="replace", cwd=self.home.root)
         self._pump = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self._pump.start()
-        until(lambda: self.port or self.process.poll() is not None, 10, "the line 'listening on http://…'\n" + self.stderr)
+        until(lambda: self.port or self.process.poll() is not None, 10,
+              "the line 'listening on http://…'\n" + self.stderr)
         assert self.port, f"the daemon ended with {self.process.wait()} before it listened:\n{self.stderr}"
         return self
 
@@ -264,10 +269,11 @@ class Daemon:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"the daemon did not stop within {patience(STOP):g} s of {signal.Signals(how).name}:\n{self.stderr}")
+            raise AssertionError(f"did not stop within {patience(STOP):g} s of signal {how}:\n{self.stderr}")
         self._pump.join(5)
         assert crashed is None, f"the daemon had ended by itself with {crashed}:\n{self.stderr}"
-        until(lambda: not [p for p, s in children.items() if alive(p, s)], 3, f"end of the daemon's children {list(children)}")
+        until(lambda: not [p for p, s in children.items() if alive(p, s)], 3,
+              f"end of the daemon's children {list(children)}")
         alarms = [a for a in ALARMS if a in self.stderr]
         assert not alarms, f"{alarms} in the daemon's log:\n{self.stderr[-6000:]}"
         if how == signal.SIGTERM:
@@ -307,7 +313,8 @@ class Daemon:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
             data = response.read()
-            return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, data, time.monotonic() - begin)
+            return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, data,
+                          time.monotonic() - begin)
         finally:
             connection.close()
 
@@ -318,16 +325,20 @@ class Daemon:
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         return self.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})}, **kw)
 
-    def chat(self, content: str = "Say hello.", model: str = "auto", headers: dict[str, str] | None = None, unix: bool = False,
+    def chat(self, content: str = "Say hello.", model: str = "auto", headers: dict[str, str] | None = None,
+             unix: bool = False,
              timeout: float = 30, **fields) -> Answer:
-        return self.post({"model": model, "messages": [{"role": "user", "content": content}], **fields}, headers, unix=unix,
+        return self.post({"model": model, "messages": [{"role": "user", "content": content}], **fields}, headers,
+                         unix=unix,
                          timeout=timeout)
 
-    def open_stream(self, content: str = "Say hello.", model: str = "auto", headers: dict[str, str] | None = None, **fields):
+    def open_stream(self, content: str = "Say hello.", model: str = "auto", headers: dict[str, str] | None = None,
+                    **fields):
         """A streamed chat with its head read: (connection, response). The test reads or cuts it."""
         connection = self.connection()
         body = {"model": model, "messages": [{"role": "user", "content": content}], "stream": True, **fields}
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json", **(headers or {})})
+        connection.request("POST", "/v1/chat/completions", json.dumps(body),
+                           {"Content-Type": "application/json", **(headers or {})})
         return connection, connection.getresponse()
 
     def explain(self, decision: str = "last") -> dict:
@@ -341,9 +352,11 @@ class Daemon:
         until(look, 3, f"receipt of {decision}")
         return answer.json
 
-    def cli(self, *arguments: str, timeout: float = 30, environment: dict[str, str] | None = None, stdin: str = "") -> Cli:
+    def cli(self, *arguments: str, timeout: float = 30, environment: dict[str, str] | None = None,
+            stdin: str = "") -> Cli:
         """The command line of the same person: it finds this daemon by its unix socket."""
-        return cli(self.home, *arguments, timeout=timeout, stdin=stdin, environment={**self._environment, **(environment or {})})
+        return cli(self.home, *arguments, timeout=timeout, stdin=stdin,
+                   environment={**self._environment, **(environment or {})})
 
     def status(self) -> dict:
         return self.get("/intertie/v1/status").json
@@ -352,7 +365,8 @@ class Daemon:
 def cli(home: Home, *arguments: str, environment: dict[str, str] | None = None, timeout: float = 30, stdin: str = "",
         before: list[str] | None = None) -> Cli:
     """The command line, as a person would call it, with output that is no terminal."""
-    done = subprocess.run([*(before or []), BINARY, *arguments], env=home.environment(environment), input=stdin, text=True,
+    done = subprocess.run([*(before or []), BINARY, *arguments], env=home.environment(environment), input=stdin,
+                          text=True,
                           capture_output=True, timeout=patience(timeout), cwd=home.root, errors="replace")
     alarms = [a for a in ALARMS if a in done.stderr]
     assert not alarms, f"{alarms} from `intertie {' '.join(arguments)}`:\n{done.stderr[-6000:]}"

@@ -1,4 +1,4 @@
-"""An upstream that only pretends: a real HTTP/1.1 server on loopback that speaks OpenAI's chat dialect and misbehaves on cue.
+"""An upstream that only pretends: a real HTTP/1.1 server on loopback; speaks OpenAI's chat dialect, misbehaves on cue.
 
 What it answers is scripted (`then`, `when`); what it was asked is recorded to the byte (`requests`). An answer is a
 function `(Wire, Request)`, so that every way to break a connection is a few lines. One thread per connection.
@@ -94,7 +94,8 @@ class Wire:
 
 Answer = Callable[[Wire, Request], None]
 
-REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden",
+           404: "Not Found",
            413: "Payload Too Large", 429: "Too Many Requests", 500: "Internal Server Error", 502: "Bad Gateway",
            503: "Service Unavailable", 529: "Overloaded"}
 
@@ -104,9 +105,11 @@ def head(status: int, headers: dict[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def whole(status: int, body: bytes, content_type: str = "application/json", headers: dict[str, str] | None = None) -> Answer:
+def whole(status: int, body: bytes, content_type: str = "application/json",
+          headers: dict[str, str] | None = None) -> Answer:
     def answer(wire: Wire, _: Request) -> None:
-        wire.send(head(status, {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}) + body)
+        wire.send(head(status, {"Content-Type": content_type, "Content-Length": str(len(body)),
+                                **(headers or {})}) + body)
     return answer
 
 
@@ -127,7 +130,8 @@ def html(status: int) -> Answer:
 def completion(content: str | None, model: str, usage=(11, 7), finish: str = "stop", tool_calls=None, **extra) -> dict:
     message: dict = {"role": "assistant", "content": content, "refusal": None}
     if tool_calls:
-        message["tool_calls"] = [{"id": i, "type": "function", "function": {"name": n, "arguments": a}} for i, n, a in tool_calls]
+        message["tool_calls"] = [{"id": i, "type": "function", "function": {"name": n, "arguments": a}} for i, n,
+                                 a in tool_calls]
     document = {"id": "chatcmpl-imposter", "object": "chat.completion", "created": 1_700_000_000, "model": model,
                 "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish}],
                 "system_fingerprint": "fp_imposter", **extra}
@@ -167,7 +171,8 @@ def text_events(content: str, model: str, usage=(11, 7), finish: str = "stop", w
         lead = "" if not any(b'"content":"' in e and b'"content":""' not in e for e in events) else " "
         events.append(event(chunk(model, {"content": lead + piece}, without=without)))
     for index, (call_id, name, arguments) in enumerate(tool_calls or []):
-        events.append(event(chunk(model, {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": {
+        events.append(event(chunk(model, {"tool_calls": [{"index": index, "id": call_id, "type": "function",
+                                                          "function": {
             "name": name, "arguments": ""}}]}, without=without)))
         for at in range(0, len(arguments), 5):
             events.append(event(chunk(model, {"tool_calls": [{"index": index, "function": {
@@ -183,9 +188,10 @@ def text_events(content: str, model: str, usage=(11, 7), finish: str = "stop", w
 
 
 def stream(events: list[bytes], pace: float = 0.0, end: str = "proper", split: int | None = None) -> Answer:
-    """Sends events as chunked SSE. `end`: proper, cut (FIN without the last chunk), reset, stall. `split`: bytes per write."""
+    """Events as chunked SSE. `end`: proper, cut (FIN, no last chunk), reset, stall. `split`: bytes per write."""
     def answer(wire: Wire, _: Request) -> None:
-        wire.send(head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked", "Cache-Control": "no-cache"}))
+        wire.send(head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked",
+                             "Cache-Control": "no-cache"}))
         for one in events:
             for at in range(0, len(one), split or len(one)):
                 piece = one[at:at + (split or len(one))]
@@ -201,8 +207,10 @@ def stream(events: list[bytes], pace: float = 0.0, end: str = "proper", split: i
     return answer
 
 
-def text(content: str = "Hello from the cloud.", *, pace: float = 0.0, usage=(11, 7), finish: str = "stop", without=frozenset(),
-         tool_calls=None, end: str = "proper", after: int | None = None, split: int | None = None, model: str | None = None) -> Answer:
+def text(content: str = "Hello from the cloud.", *, pace: float = 0.0, usage=(11, 7), finish: str = "stop",
+         without=frozenset(),
+         tool_calls=None, end: str = "proper", after: int | None = None, split: int | None = None,
+         model: str | None = None) -> Answer:
     """A good answer in the form that was asked for; `after` keeps only so many events (then see `end`)."""
     def answer(wire: Wire, request: Request) -> None:
         asked = request.json
@@ -263,7 +271,8 @@ class Rule:
 
 
 class Imposter:
-    def __init__(self, models: tuple[str, ...] = ("big-model",), tls: "Certificates | None" = None, host: str = "127.0.0.1"):
+    def __init__(self, models: tuple[str, ...] = ("big-model",), tls: "Certificates | None" = None,
+                 host: str = "127.0.0.1"):
         self.models, self._tls = models, tls
         self.requests: list[Request] = []
         self.problems: list[str] = []
@@ -379,7 +388,8 @@ class Imposter:
             if rule.matches(request):
                 return rule.take()(wire, request)
         if request.path.split("?")[0].endswith("/models"):
-            listed = [{"id": m, "object": "model", "created": 1_700_000_000, "owned_by": "imposter"} for m in self.models]
+            listed = [{"id": m, "object": "model", "created": 1_700_000_000, "owned_by": "imposter"}
+                      for m in self.models]
             return json_answer({"object": "list", "data": listed})(wire, request)
         if not request.path.split("?")[0].endswith("/chat/completions"):
             return error(404, f"Unknown request URL: {request.method} {request.path}")(wire, request)
@@ -395,13 +405,16 @@ class Certificates:
         self.folder = folder
         self.ca = folder / "ca.pem"
         run = lambda *arguments: subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
-        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem",
+        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key",
+            "-out", "ca.pem",
             "-days", "30", "-subj", "/CN=e2e private CA", "-addext", "basicConstraints=critical,CA:TRUE",
             "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-        run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.csr",
+        run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out",
+            "server.csr",
             "-subj", "/CN=localhost")
         (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n")
-        run("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem",
+        run("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out",
+            "server.pem",
             "-days", "30", "-extfile", "ext")
 
     def context(self) -> ssl.SSLContext:

@@ -1,5 +1,5 @@
-"""Runs inside a network namespace of its own (`unshare -rn python quiet_place.py`): only loopback is there, everything else
-is routed to it and counted by nft. Starts a fresh daemon without keys, asks it 1,000 mixed things, prints the counts.
+"""Runs inside a network namespace of its own (`unshare -rn python quiet_place.py`): only loopback is there, everything
+else is routed to it and counted by nft. A fresh daemon without keys is asked 1,000 mixed things.
 
 Nothing can leave such a place; the counters show whether anything tried to.
 """
@@ -59,7 +59,8 @@ def main() -> None:
             lambda n: daemon.get("/v1/models"),
             lambda n: daemon.get("/v1/models/gpt-4o"),
             lambda n: daemon.post(b"not json"),
-            lambda n: chat([{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}]),
+            lambda n: chat([{"type": "text", "text": "Look"},
+                            {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}]),
             lambda n: daemon.get("/intertie/v1/explain/last"),
             lambda n: daemon.get("/metrics"),
             lambda n: daemon.get("/intertie/v1/status", unix=True),

@@ -14,6 +14,10 @@ from harness import IMPATIENT, KEY, config, patience, provider, raw, rss_kib, un
 
 OK = [{"role": "user", "content": "Hi"}]
 BIG = "big-model"
+GET = b"GET /healthz HTTP/1.1\r\n"
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+HI = b'"messages":[{"role":"user","content":"Hi"}]'
 
 
 def chat(**fields) -> bytes:
@@ -61,7 +65,7 @@ BODIES = {
     "stream-options-is-text": chat(stream=True, stream_options="usage"),
     "response-format-is-text": chat(response_format="json"),
     "duplicate-model": b'{"model":"big-model","model":"other","messages":[{"role":"user","content":"Hi"}]}',
-    "duplicate-stream": b'{"model":"big-model","stream":false,"messages":[{"role":"user","content":"Hi"}],"stream":true}',
+    "duplicate-stream": b'{"model":"big-model","stream":false,%s,"stream":true}' % HI,
     "duplicate-messages": b'{"model":"big-model","messages":[{"role":"user","content":"Hi"}],"messages":[]}',
     "nesting-64": nested(64),
     "nesting-100000": nested(100_000),
@@ -102,7 +106,7 @@ def test_odd_but_right(daemon, upstream, name):
         "big": chat(messages=[{"role": "user", "content": "x" * 2_000_000}]),
         "unicode": chat(messages=[{"role": "user", "content": "naïve 日本語 🙂 \u202e"}]),
         "escapes": b'{"model":"big-model","messages":[{"role":"user","content":"\\u0041\\n\\"\\\\ \\ud83d\\ude00"}]}',
-        "numbers": b'{"model":"big-model","messages":[{"role":"user","content":"Hi"}],"seed":18446744073709551615,"x":1e308}',
+        "numbers": b'{"model":"big-model",%s,"seed":18446744073709551615,"x":1e308}' % HI,
         "nesting-40": nested(40),
         "spaces": b' \r\n\t{ "model" : "big-model" ,\n"messages":[ {"role":"user", "content":"Hi"} ] } \n',
     }[name]
@@ -131,7 +135,7 @@ def test_25_mb_are_refused_where_configured(make, upstream):
 def test_65_mb_are_refused_at_once(shared):
     with socket.create_connection(("127.0.0.1", shared.port)) as sock:
         begin = time.monotonic()
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 68157440\r\n\r\n{")
+        sock.sendall(POST + b"Content-Type: application/json\r\nContent-Length: 68157440\r\n\r\n{")
         sock.settimeout(patience(2))
         head = sock.recv(65536)
     assert head.startswith(b"HTTP/1.1 413 "), head[:200]
@@ -142,7 +146,7 @@ def test_65_mb_are_refused_at_once(shared):
 def test_65_mb_chunked_are_refused(shared):
     with socket.create_connection(("127.0.0.1", shared.port)) as sock:
         sock.settimeout(patience(10))
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        sock.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         piece = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
         sent, answer = 0, b""
         try:
@@ -159,13 +163,14 @@ def test_65_mb_chunked_are_refused(shared):
 
 
 def test_expect_100_of_too_much_is_refused_before_it_is_sent(shared):
-    answer = raw(shared.port, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
+    answer = raw(shared.port,
+                 POST + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
 def test_expect_100_continues(shared):
     body = chat(model="nope")
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    head = POST + b"Expect: 100-continue\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", shared.port), timeout=patience(5)) as sock:
         sock.sendall(head)
         assert sock.recv(1024).startswith(b"HTTP/1.1 100 ")
@@ -200,7 +205,8 @@ def test_unknown_encoding(shared):
 def test_chunked_body(daemon, upstream):
     body = chat()
     pieces = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + 7]), body[i:i + 7]) for i in range(0, len(body), 7))
-    answer = raw(daemon.port, b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = raw(daemon.port,
+                 POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
                  + pieces + b"0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ") and b"Hello from the cloud." in answer
     assert upstream.chats[0].json["messages"] == OK and not upstream.chats[0].chunked
@@ -209,7 +215,8 @@ def test_chunked_body(daemon, upstream):
 # ---------------------------------------------------------------- URLs and heads
 
 @pytest.mark.parametrize("name, method, path", [
-    ("unknown-path", "GET", "/v1/nothing"), ("root-of-nothing", "GET", "/wp-admin.php"), ("wrong-method", "GET", "/v1/chat/completions"),
+    ("unknown-path", "GET", "/v1/nothing"), ("root-of-nothing", "GET", "/wp-admin.php"),
+    ("wrong-method", "GET", "/v1/chat/completions"),
     ("delete-models", "DELETE", "/v1/models"), ("unknown-model-page", "GET", "/v1/models/big-modl"),
     ("escaping-path", "GET", "/v1/models/../../etc/passwd"), ("explain-of-nothing", "GET", "/intertie/v1/explain/zzz")])
 def test_url(shared, name, method, path):
@@ -219,7 +226,8 @@ def test_url(shared, name, method, path):
 
 
 def test_hints_that_make_no_sense(shared):
-    for name, value in (("Place", "moon"), ("Max-Cost", "free"), ("Max-Cost", "-1"), ("Max-Cost", "nan"), ("Deadline", "soon")):
+    for name, value in (("Place", "moon"), ("Max-Cost", "free"), ("Max-Cost", "-1"), ("Max-Cost", "nan"),
+                        ("Deadline", "soon")):
         answer = shared.chat(model=BIG, headers={f"X-Intertie-{name}": value})
         assert answer.status == 400 and f"X-Intertie-{name}" in answer.error["message"], (name, value)
 
@@ -228,13 +236,13 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
-GET = b"GET /healthz HTTP/1.1\r\n"
-POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 HEADS = {
     "two-lengths": (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello" + SMUGGLED, {400}),
-    "length-and-chunked": (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, {400}),
-    "chunked-twice": (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, {400, 501}),
+    "length-and-chunked": (POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+                           {400}),
+    "chunked-twice": (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+                      {400, 501}),
     "chunked-not-last": (POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SMUGGLED, {400, 501}),
     "unknown-transfer-coding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED, {400, 501}),
     "space-before-colon": (POST + b"Content-Length : 5\r\n\r\nhello" + SMUGGLED, {400}),
@@ -243,7 +251,8 @@ HEADS = {
     "length-negative": (POST + b"Content-Length: -1\r\n\r\n" + SMUGGLED, {400}),
     "length-list": (POST + b"Content-Length: 5, 5\r\n\r\nhello" + SMUGGLED, {400}),
     "length-overflow": (POST + b"Content-Length: 18446744073709551621\r\n\r\nhello" + SMUGGLED, {400, 413}),
-    "chunk-size-overflow": (POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n" + SMUGGLED, {400, 413}),
+    "chunk-size-overflow": (POST + b"Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n"
+                            + SMUGGLED, {400, 413}),
     "chunk-size-garbage": (POST + b"Transfer-Encoding: chunked\r\n\r\n5x\r\nhello\r\n0\r\n\r\n" + SMUGGLED, {400}),
     "bare-lf-in-chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n" + SMUGGLED, {400}),
     "folded-header": (GET + b"Host: x\r\nX-A: 1\r\n 2\r\n\r\n", {400}),
@@ -314,7 +323,7 @@ def test_head_request_has_no_body(shared):
 
 @pytest.fixture(scope="module", autouse=True)
 def slow_clients(request):
-    """The limits for slow clients are 10 s for a head and 30 s for a silent body: both clients are slow while the rest of this
+    """The limits for slow clients are 10 s for a head and 30 s for a silent body: both are slow while the rest of this
     file runs, and the tests at its end collect what became of them."""
     if not [i for i in request.session.items if i.name in ("test_slow_head_is_cut", "test_silent_body_is_cut")]:
         yield None
@@ -367,8 +376,10 @@ def test_client_that_does_not_read_is_bounded(daemon, upstream):
 def test_ten_thousand_idle_connections(make, upstream):
     count = 10_000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert hard == resource.RLIM_INFINITY or hard >= count + 500, f"ulimit -Hn is {hard}; fix: raise it over {count + 500}"
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 400 if hard == resource.RLIM_INFINITY else min(hard, count + 400), hard))
+    assert hard == resource.RLIM_INFINITY or hard >= count + 500, \
+        f"ulimit -Hn is {hard}; fix: raise it over {count + 500}"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 400 if hard == resource.RLIM_INFINITY
+                                                else min(hard, count + 400), hard))
     one = make(config(provider("fakecloud", upstream.base_url)))
     assert one.chat(model=BIG).status == 200
     before, sockets = rss_kib(one.pid), []
@@ -382,7 +393,8 @@ def test_ten_thousand_idle_connections(make, upstream):
         each = (rss_kib(one.pid) - before) / count
         print(f"{each:.2f} KiB of resident memory per idle connection")
         begin = time.monotonic()
-        assert one.chat(model=BIG).status == 200 and time.monotonic() - begin < patience(0.5), "slow beside idle connections"
+        assert one.chat(model=BIG).status == 200
+        assert time.monotonic() - begin < patience(0.5), "slow beside idle connections"
         assert each <= 4.0 * (6 if patience(1) > 1 else 1), f"{each:.2f} KiB per idle connection"
     finally:
         for sock in sockets:
@@ -401,7 +413,8 @@ UPSTREAM = {
     "404": imposter.error(404, "The model does not exist", code="model_not_found"),
     "413": imposter.error(413, "Request too large", code="request_too_large"),
     "429": imposter.error(429, "Rate limit reached", code="rate_limit_exceeded", headers={"Retry-After": "17"}),
-    "429-quota": imposter.error(429, "You exceeded your current quota", type="insufficient_quota", code="insufficient_quota"),
+    "429-quota": imposter.error(429, "You exceeded your current quota", type="insufficient_quota",
+                                code="insufficient_quota"),
     "500": imposter.error(500, "The server had an error", type="server_error"),
     "503": imposter.error(503, "Overloaded", type="server_error"),
     "529": imposter.error(529, "Overloaded", type="overloaded_error"),
@@ -416,17 +429,18 @@ UPSTREAM = {
     "json-cut": imposter.whole(200, b'{"id":"x","choices":[{"index":0,"mess'),
     "json-array": imposter.json_answer([1, 2, 3]),
     "json-without-choices": imposter.json_answer({"id": "x", "object": "chat.completion"}),
-    "error-with-200": imposter.json_answer({"error": {"message": "model is loading", "type": "server_error", "code": None}}),
+    "error-with-200": imposter.json_answer({"error": {"message": "model is loading", "type": "server_error",
+                                                      "code": None}}),
     "closed-at-once": imposter.raw(b""),
     "reset-at-once": imposter.raw(b"", "rst"),
     "cut-in-the-head": imposter.raw(b"HTTP/1.1 200 OK\r\nContent-Ty"),
     "cut-in-the-body": imposter.wrong_length(+10),
     "stall-before-the-head": lambda wire, _: wire.stall(),
-    "stall-in-the-body": imposter.raw(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"id"', "stall"),
+    "stall-in-the-body": imposter.raw(JSON_HEAD + b'Content-Length: 500\r\n\r\n{"id"', "stall"),
     "header-bomb": imposter.raw(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n"),
-    "length-and-chunked": imposter.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\nTransfer-Encoding: chunked"
-                                       b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
-    "two-lengths": imposter.raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}}"),
+    "length-and-chunked": imposter.raw(JSON_HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                       b"2\r\n{}\r\n0\r\n\r\n"),
+    "two-lengths": imposter.raw(JSON_HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}}"),
 }
 
 
@@ -450,19 +464,22 @@ STREAMS = {
     "cut": lambda: imposter.text("half an answer is here", after=3, end="cut"),
     "reset": lambda: imposter.text("half an answer is here", after=3, end="reset"),
     "stall": lambda: imposter.text("half an answer is here", after=3, end="stall"),
-    "garbage-event": lambda: imposter.stream([*imposter.text_events("half an answer", BIG)[:3], b"data: {not json\n\n"]),
-    "html-event": lambda: imposter.stream([*imposter.text_events("half an answer", BIG)[:3], b"<html>502</html>\n\n"], end="cut"),
+    "garbage-event": lambda: imposter.stream([*imposter.text_events("half an answer", BIG)[:3],
+                                              b"data: {not json\n\n"]),
+    "html-event": lambda: imposter.stream([*imposter.text_events("half an answer", BIG)[:3], b"<html>502</html>\n\n"],
+                                          end="cut"),
     "error-event": lambda: imposter.stream([*imposter.text_events("half an answer", BIG)[:3], imposter.event(
         {"error": {"message": "engine fell over", "type": "server_error", "code": "oops", "param": None}})]),
     "nothing": lambda: imposter.stream([]),
     "only-done": lambda: imposter.stream([imposter.DONE]),
-    "bad-chunk-size": lambda: imposter.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    "bad-chunk-size": lambda: imposter.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                                           b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
 }
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_broken_stream(make, upstream, name):
-    """After the first byte: what came, then an error event, then [DONE]; never a silent cut, never a fake normal finish."""
+    """After the first byte: what came, then an error event, then [DONE]; no silent cut, no fake normal finish."""
     upstream.then(STREAMS[name]())
     one = make(config(provider("fakecloud", upstream.base_url, extra=IMPATIENT)))
     answer = one.chat(model=BIG, stream=True)
@@ -504,7 +521,8 @@ def test_upstream_name_does_not_exist(make):
 
 def test_upstream_drips_and_is_heard_out(daemon, upstream):
     body = json.dumps(imposter.completion("slow but fine", BIG)).encode()
-    upstream.then(imposter.drip(imposter.head(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}) + body, 0.002, 3))
+    upstream.then(imposter.drip(imposter.head(200, {"Content-Type": "application/json",
+                                                    "Content-Length": str(len(body))}) + body, 0.002, 3))
     assert daemon.chat(model=BIG).text == "slow but fine"
 
 
@@ -526,7 +544,8 @@ def test_answer_without_length_ends_at_close(daemon, upstream):
 def test_missing_key(make, upstream):
     one = make(config(provider("fakecloud", upstream.base_url, key="env:NO_SUCH_KEY")))
     answer = one.chat(model=BIG)
-    assert upstream.chats == [] and "NO_SUCH_KEY" in answer.error["message"] + json.dumps(one.cli("providers", "list", "--json").out)
+    assert upstream.chats == []
+    assert "NO_SUCH_KEY" in one.cli("providers", "list").out, "the list says which variable is missing"
     golden.answer("missing-key", answer)
 
 

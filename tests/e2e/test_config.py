@@ -1,4 +1,4 @@
-"""Configuration: every mistake is told with its place and its fix; a running daemon takes changes whole or not at all."""
+"""Configuration: each mistake is told with place and fix; a running daemon takes changes whole or not at all."""
 import os
 import signal
 import time
@@ -8,26 +8,27 @@ import pytest
 import golden
 from harness import Home, cli, config, provider, until
 
+A = '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\n'
 MISTAKES = {
     "unknown-key": '[server]\nlisten = "127.0.0.1:0"\nlissten = 3\n',
     "unknown-section": '[sever]\nlisten = "127.0.0.1:0"\n',
-    "unknown-provider-key": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\nplaec = "cloud"\n',
+    "unknown-provider-key": A + 'plaec = "cloud"\n',
     "wrong-type": "[policy]\npaid = \"yes\"\n",
-    "wrong-type-list": "[[provider]]\nname = \"a\"\nkind = \"openai-compatible\"\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = \"big\"\n",
+    "wrong-type-list": A + 'models = "big"\n',
     "wrong-duration": '[local]\nkeep_alive = "10 minutes"\n',
     "wrong-size": '[local]\nmemory_limit = "lots"\n',
-    "wrong-place": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\nplace = "clod"\n',
-    "wrong-trust": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\ntrust = "T9"\n',
+    "wrong-place": A + 'place = "clod"\n',
+    "wrong-trust": A + 'trust = "T9"\n',
     "unknown-kind": '[[provider]]\nname = "a"\nkind = "opnai"\n',
     "bad-url": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "127.0.0.1:1"\n',
-    "url-with-password": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://u:p@127.0.0.1:1/v1"\n',
+    "url-with-password": A.replace("127", "u:p@127"),
     "no-url": '[[provider]]\nname = "a"\nkind = "openai-compatible"\n',
     "no-name": '[[provider]]\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\n',
-    "same-name-twice": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\n' * 2,
+    "same-name-twice": A * 2,
     "local-is-taken": '[[provider]]\nname = "local"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\n',
     "not-toml": "[server\nlisten = 1\n",
     "key-twice": '[server]\nlisten = "127.0.0.1:0"\nlisten = "127.0.0.1:1"\n',
-    "key-in-the-file": '[[provider]]\nname = "a"\nkind = "openai-compatible"\nbase_url = "http://127.0.0.1:1/v1"\nkey = "sk-abcdefghijklmnop"\n',
+    "key-in-the-file": A + 'key = "sk-abcdefghijklmnop"\n',
     "bad-listen": '[server]\nlisten = "localhost"\n',
     "port-too-big": '[server]\nlisten = "127.0.0.1:70000"\n',
     "not-utf8": b'[server]\nlisten = "\xff"\n',
@@ -54,7 +55,8 @@ def test_mistake(home, name):
 
 def test_every_verb_that_needs_a_config_tells_the_mistake(home):
     home.file.write_text(MISTAKES["unknown-key"])
-    for verb in (("ask", "x"), ("status",), ("models", "list"), ("providers", "list"), ("config", "show"), ("receipts",)):
+    for verb in (("ask", "x"), ("status",), ("models", "list"), ("providers", "list"), ("config", "show"),
+                 ("receipts",)):
         done = cli(home, *verb)
         assert done.code == 3 and "3:" in done.err and 'did you mean "listen"' in done.err, verb
 
@@ -88,7 +90,8 @@ def test_init_writes_a_file_that_works_and_never_overwrites(home):
 
 
 def test_show_reads_back(home):
-    home.file.write_text(config(provider("fakecloud", "http://127.0.0.1:9/v1"), local='memory_limit = "600 MB"\nkeep_alive = "10m"'))
+    home.file.write_text(config(provider("fakecloud", "http://127.0.0.1:9/v1"),
+                                local='memory_limit = "600 MB"\nkeep_alive = "10m"'))
     shown = cli(home, "config", "show")
     assert shown.code == 0 and "env:FAKE_KEY" in shown.out and 'keep_alive = "10m"' in shown.out
     home.file.write_text(shown.out)
@@ -99,7 +102,8 @@ def test_show_reads_back(home):
 
 def test_environment_goes_over_the_file(home):
     home.file.write_text(config(paid=True))
-    shown = cli(home, "config", "show", environment={"INTERTIE_POLICY_PAID": "false", "INTERTIE_LOCAL_KEEP_ALIVE": "7m"})
+    shown = cli(home, "config", "show", environment={"INTERTIE_POLICY_PAID": "false",
+                                                     "INTERTIE_LOCAL_KEEP_ALIVE": "7m"})
     assert shown.code == 0, shown.err
     assert "paid = false" in shown.out and 'keep_alive = "7m"' in shown.out
 
@@ -130,7 +134,8 @@ def test_key_from_a_systemd_credential(make, upstream, home):
     folder.mkdir(mode=0o700)
     (folder / "cloud-key").write_text("sk-credential-0123456789")
     (folder / "cloud-key").chmod(0o400)
-    one = make(config(provider("fakecloud", upstream.base_url, key="credential:cloud-key")), environment={"CREDENTIALS_DIRECTORY": str(folder)})
+    one = make(config(provider("fakecloud", upstream.base_url, key="credential:cloud-key")),
+               environment={"CREDENTIALS_DIRECTORY": str(folder)})
     assert one.chat(model="big-model").status == 200
     assert upstream.chats[0].header("authorization") == "Bearer sk-credential-0123456789"
 

@@ -28,19 +28,22 @@ def complaints(done: Cli) -> list[dict]:
     return [c for c in document["checks"] if c["status"] != "ok"]
 
 
-def diagnosed(home: Home, *words: str, environment: dict | None = None, before: list[str] | None = None, name: str | None = None) -> str:
+def diagnosed(home: Home, *words: str, environment: dict | None = None, before: list[str] | None = None,
+              name: str | None = None) -> str:
     """Both forms tell the fault; every complaint has a fix. Returns the complaint's text."""
     done = cli(home, "doctor", "--json", environment=environment, before=before)
     assert done.code == 1, f"exit status {done.code}\n{done.out}\n{done.err}"
     found = complaints(done)
     assert found and all(c["fix"] for c in found), found
-    hits = [c for c in found if all(w.lower() in (c["name"] + " " + c["problem"] + " " + c["fix"]).lower() for w in words)]
+    hits = [c for c in found if all(w.lower() in (c["name"] + " " + c["problem"] + " " + c["fix"]).lower()
+                                    for w in words)]
     assert len(hits) >= 1, f"nothing about {words} in {found}"
     plain = cli(home, "doctor", environment=environment, before=before)
     assert plain.code == 1 and hits[0]["problem"] in plain.out and hits[0]["fix"] in plain.out
     if name:
         golden.check(f"doctor-{name}", "\n".join(f"{c['name']}: {c['problem']}\nfix: {c['fix']}" for c in hits[:1]),
-                     (r"\d+(\.\d+)? ?[KMG]i?B", "SIZE"), (r"\b[0-9a-f]{64}\b", "SHA256"), (r"pid \d+|process \d+", "process N"))
+                     (r"\d+(\.\d+)? ?[KMG]i?B", "SIZE"), (r"\b[0-9a-f]{64}\b", "SHA256"),
+                     (r"pid \d+|process \d+", "process N"))
     return hits[0]["problem"]
 
 
@@ -144,7 +147,8 @@ def test_port_taken_stops_serve_with_the_fix(home, engine):
 
 def with_cloud(home: Home, engine: str, upstream, **more) -> None:
     healthy(home, engine)
-    home.file.write_text(config(provider("fakecloud", upstream if isinstance(upstream, str) else upstream.base_url, **more), engine=engine,
+    home.file.write_text(config(provider("fakecloud", upstream if isinstance(upstream, str) else upstream.base_url,
+                                         **more), engine=engine,
                                 listen="127.0.0.1:46831"))
 
 
@@ -206,7 +210,8 @@ def test_full_disk(home, engine):
 def test_state_folder_not_writable(home, engine):
     healthy(home, engine)
     script = f'mkdir -p {home.state}/intertie; mount -t tmpfs -o ro none {home.state}/intertie; exec "$@"'
-    diagnosed(home, "write", f"{home.state}/intertie", before=[*IN_A_SPACE_OF_ITS_OWN, script, "sh"], name="state-not-writable")
+    diagnosed(home, "write", f"{home.state}/intertie", before=[*IN_A_SPACE_OF_ITS_OWN, script, "sh"],
+              name="state-not-writable")
 
 
 def test_state_folder_is_a_file(home, engine):
@@ -237,7 +242,8 @@ def test_clock_is_behind(home, engine, make):
     receipts = next(f for f in home.state.rglob("*") if f.is_file() and f.read_bytes()[:15] == b"SQLite format 3")
     with sqlite3.connect(receipts) as database:
         newest = database.execute("SELECT max(at) FROM receipts").fetchone()[0]
-        day = 86_400 * (10**6 if newest > 10**14 else 10**3 if newest > 10**11 else 1) * (10**3 if newest > 10**17 else 1)
+        day = 86_400 * (10**6 if newest > 10**14 else 10**3 if newest > 10**11
+                        else 1) * (10**3 if newest > 10**17 else 1)
         database.execute("UPDATE receipts SET at = at + ?", (40 * day,))
     database.close()
     healthy(home, engine)
@@ -255,7 +261,7 @@ def test_stale_socket(home, engine):
 def test_processor_without_avx(home, engine):
     healthy(home, engine)
     cpuinfo = home.root / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Old\nflags\t\t: fpu vme sse sse2 ssse3 sse4_1 sse4_2\n\n")
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Old\nflags\t\t: fpu vme sse sse2 ssse3 sse4_1 sse4_2\n\n")
     diagnosed(home, "avx", environment={"INTERTIE_CPUINFO": str(cpuinfo)}, name="no-avx")
 
 

@@ -1,7 +1,8 @@
-"""The local engine under stress: killed, cancelled, crowded out, starved, broken; with the real llama-server and model."""
+"""The local engine under stress: killed, cancelled, crowded out, starved, broken; the real llama-server and model."""
 import json
 import os
 import pathlib
+import shutil
 import signal
 import stat
 import sys
@@ -13,6 +14,7 @@ import pytest
 from harness import MODEL, MODEL_NAME, alive, config, patience, rss_kib, sse_data, until
 
 LONG = {"max_tokens": 1500, "temperature": 0}
+QUESTION, SHORT = "What is the capital of France?", {"max_tokens": 12, "temperature": 0}
 STORY = "Write a very long story about a lighthouse keeper. Never stop."
 
 
@@ -65,10 +67,12 @@ def test_child_killed_in_the_middle_of_a_stream(one):
 
 def test_child_killed_with_a_queue_fails_one_at_most(one):
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(one.chat(STORY, max_tokens=120, temperature=0))) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: answers.append(one.chat(STORY, max_tokens=120, temperature=0)))
+               for _ in range(4)]
     for thread in threads:
         thread.start()
-    until(lambda: one.status()["local_models"][0]["running"] == 1 and one.status()["local_models"][0]["waiting"] == 3, 5, "one running, three waiting")
+    until(lambda: one.status()["local_models"][0]["running"] == 1 and one.status()["local_models"][0]["waiting"] == 3,
+          5, "one running, three waiting")
     os.kill(only_child(one), signal.SIGKILL)
     for thread in threads:
         thread.join()
@@ -140,7 +144,8 @@ def test_cancel_of_a_whole_answer(one):
 
 def test_cancel_while_the_prompt_is_read(one):
     connection = one.connection()
-    connection.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "stream": True, "max_tokens": 8, "messages": [
+    connection.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "stream": True, "max_tokens": 8,
+                                                                   "messages": [
         {"role": "user", "content": "lighthouse keeper story " * 1600}]}), {"Content-Type": "application/json"})
     child = only_child(one)
     before = ticks(child)
@@ -155,7 +160,8 @@ def test_cancel_while_waiting_in_the_queue(one):
     running, response = one.open_stream(STORY, **LONG)
     response.read1(1024)
     waiting = one.connection()
-    waiting.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}))
+    waiting.request("POST", "/v1/chat/completions", json.dumps({"model": "auto",
+                                                                "messages": [{"role": "user", "content": "Hi"}]}))
     until(lambda: one.status()["local_models"][0]["waiting"] == 1, 3, "one in the queue")
     waiting.close()
     until(lambda: one.status()["local_models"][0]["waiting"] == 0, 0.3, "an empty queue after its client left")
@@ -179,7 +185,8 @@ def test_aborted_answer_is_billed_in_the_receipt(one):
 
 def test_queue_serves_everybody(one):
     answers = []
-    threads = [threading.Thread(target=lambda n=n: answers.append(one.chat(f"Say {n}", max_tokens=8))) for n in range(8)]
+    threads = [threading.Thread(target=lambda n=n: answers.append(one.chat(f"Say {n}", max_tokens=8)))
+               for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -193,7 +200,8 @@ def test_full_queue_says_when_to_come_back(make, engine):
     running, response = one.open_stream(STORY, **LONG)
     response.read1(1024)
     waiting = one.connection()
-    waiting.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}))
+    waiting.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "max_tokens": 1,
+                                                                "messages": [{"role": "user", "content": "Hi"}]}))
     until(lambda: one.status()["local_models"][0]["waiting"] == 1, 3, "one in the queue")
     refused = one.chat("Hi", max_tokens=1)
     assert refused.status == 429 and int(refused.headers["retry-after"]) >= 1
@@ -216,7 +224,8 @@ def test_deadline_in_the_queue(one):
 @pytest.fixture
 def crowded(make, engine):
     """Two models of which only one fits."""
-    return make(config(engine=engine, paid=False, local='memory_limit = "600 MB"'), models=[(MODEL, "first.gguf"), (MODEL, "second.gguf")])
+    return make(config(engine=engine, paid=False, local='memory_limit = "600 MB"'),
+                models=[(MODEL, "first.gguf"), (MODEL, "second.gguf")])
 
 
 def test_two_models_alternate(crowded):
@@ -231,11 +240,12 @@ def test_eviction_never_cuts_a_running_answer(crowded):
     connection, response = crowded.open_stream(STORY, model="first", max_tokens=150, temperature=0)
     begun = response.read1(512)
     other: list = []
-    thread = threading.Thread(target=lambda: other.append(crowded.chat("What is the capital of France?", model="second", max_tokens=12, temperature=0)))
+    thread = threading.Thread(target=lambda: other.append(crowded.chat(QUESTION, model="second", **SHORT)))
     thread.start()
     events = sse_data(begun + response.read())
     assert events[-1] == "[DONE]"
-    assert [c["finish_reason"] for e in events[:-1] for c in e["choices"] if c.get("finish_reason")][0] in ("stop", "length")
+    assert [c["finish_reason"] for e in events[:-1] for c in e["choices"]
+            if c.get("finish_reason")][0] in ("stop", "length")
     assert not [e for e in events[:-1] if "error" in e]
     thread.join()
     assert other[0].status == 200 and "Paris" in other[0].text
@@ -267,7 +277,8 @@ def test_pinned_model_is_not_evicted(make, engine):
 
 
 def test_flags_of_one_model(make, engine):
-    one = make(config(engine=engine, paid=False, local=f'[local.model."{MODEL_NAME}"]\ncontext = 512\narguments = ["--no-warmup"]'),
+    one = make(config(engine=engine, paid=False,
+                      local=f'[local.model."{MODEL_NAME}"]\ncontext = 512\narguments = ["--no-warmup"]'),
                models=[MODEL])
     assert one.chat("Hi", max_tokens=1).status == 200
     command = pathlib.Path(f"/proc/{only_child(one)}/cmdline").read_bytes().split(b"\0")
@@ -317,7 +328,8 @@ def test_engine_that_always_fails(make):
 def test_broken_model_file(make, engine, tmp_path, harm):
     whole = pathlib.Path(MODEL).read_bytes()
     broken = tmp_path / "broken.gguf"
-    broken.write_bytes({"truncated": whole[:len(whole) // 3], "no-magic": b"XXXX" + whole[4:200_000], "empty": b"", "text": b"hello\n" * 100}[harm])
+    broken.write_bytes({"truncated": whole[:len(whole) // 3], "no-magic": b"XXXX" + whole[4:200_000], "empty": b"",
+                        "text": b"hello\n" * 100}[harm])
     one = make(config(engine=engine, paid=False), models=[broken, MODEL])
     answer = one.chat("Hi", model="broken", max_tokens=1)
     assert 400 <= answer.status < 600 and answer.seconds < patience(2)
@@ -330,7 +342,8 @@ FAKE_ENGINE = '''\
 #!%s
 import os, socket, sys
 results = []
-for family, address in ((socket.AF_INET, ("127.0.0.1", %d)), (socket.AF_INET, ("8.8.8.8", 53)), (socket.AF_INET6, ("::1", %d))):
+for family, address in ((socket.AF_INET, ("127.0.0.1", %d)), (socket.AF_INET, ("192.0.2.1", 53)),
+                        (socket.AF_INET6, ("::1", %d))):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         try:
             sock = socket.socket(family, kind)
@@ -362,7 +375,8 @@ def test_fake_engine_can_reach_out_when_not_a_child(second, tmp_path):
     """The control: outside the daemon the same program does reach loopback, so the test above can fail."""
     import subprocess
     report = tmp_path / "report"
-    subprocess.run([sys.executable, "-c", (FAKE_ENGINE % ("x", second.port, second.port, str(report))).split("\n", 1)[1]])
+    subprocess.run([sys.executable, "-c", (FAKE_ENGINE % ("x", second.port, second.port,
+                                                          str(report))).split("\n", 1)[1]])
     assert "REACHED" in report.read_text()
 
 
@@ -386,7 +400,8 @@ def test_child_is_private(one):
 
 
 def test_engine_flags_from_the_environment_do_not_reach_the_child(make, engine):
-    one = make(config(engine=engine, paid=False), models=[MODEL], environment={"LLAMA_ARG_PORT": "9", "LLAMA_ARG_CTX_SIZE": "64"})
+    one = make(config(engine=engine, paid=False), models=[MODEL],
+               environment={"LLAMA_ARG_PORT": "9", "LLAMA_ARG_CTX_SIZE": "64"})
     answer = one.chat("word " * 100, max_tokens=2)
     assert answer.status == 200
     assert b"LLAMA_ARG_CTX_SIZE" not in pathlib.Path(f"/proc/{only_child(one)}/environ").read_bytes()
@@ -410,7 +425,7 @@ def test_load_and_unload_by_hand(one):
 
 def test_model_added_while_running(one, tmp_path):
     extra = tmp_path / "added-later.gguf"
-    os.link(MODEL, extra) if os.stat(MODEL).st_dev == os.stat(tmp_path).st_dev else extra.write_bytes(pathlib.Path(MODEL).read_bytes())
+    shutil.copyfile(MODEL, extra)
     done = one.cli("models", "add", str(extra))
     assert done.code == 0, done.err
     until(lambda: "added-later" in str(one.get("/v1/models").json), 5, "the new model in the list")

@@ -16,7 +16,8 @@ MAIL = "Write to anna.schmidt@example-clinic.org about her appointment."
 @pytest.fixture
 def two(make, upstream, second):
     """Two clouds with the same model; `alpha` is preferred."""
-    return make(config(provider("alpha", upstream.base_url, extra=IMPATIENT), provider("beta", second.base_url, extra=IMPATIENT),
+    return make(config(provider("alpha", upstream.base_url, extra=IMPATIENT),
+                       provider("beta", second.base_url, extra=IMPATIENT),
                        policy='prefer = ["alpha", "beta"]'))
 
 
@@ -27,10 +28,13 @@ def test_first_choice_answers_alone(two, upstream, second):
 
 
 FAULTS = {
-    "500": imposter.error(500), "502-html": imposter.html(502), "503": imposter.error(503), "429": imposter.error(429, code="rate_limit_exceeded"),
+    "500": imposter.error(500), "502-html": imposter.html(502), "503": imposter.error(503),
+    "429": imposter.error(429, code="rate_limit_exceeded"),
     "529": imposter.error(529), "401": imposter.error(401), "402": imposter.error(402), "403": imposter.error(403),
-    "reset": imposter.raw(b"", "rst"), "garbage": imposter.raw(b"\x00garbage\r\n\r\n"), "stall": lambda wire, _: wire.stall(),
-    "html-200": imposter.html(200), "not-json": imposter.whole(200, b"nope"), "error-200": imposter.json_answer({"error": {"message": "loading"}}),
+    "reset": imposter.raw(b"", "rst"), "garbage": imposter.raw(b"\x00garbage\r\n\r\n"), "stall": lambda wire,
+    _: wire.stall(),
+    "html-200": imposter.html(200), "not-json": imposter.whole(200, b"nope"),
+    "error-200": imposter.json_answer({"error": {"message": "loading"}}),
     "cut": imposter.wrong_length(+10), "quota": imposter.error(429, code="insufficient_quota"),
 }
 
@@ -64,7 +68,8 @@ def test_after_the_first_byte_there_is_no_other_leg(two, upstream, second):
     got = []
     with pytest.raises(openai.APIError):
         with openai.OpenAI(base_url=f"{two.url}/v1", api_key="x", max_retries=0) as sdk:
-            for chunk in sdk.chat.completions.create(model=BIG, messages=[{"role": "user", "content": "Hi"}], stream=True):
+            for chunk in sdk.chat.completions.create(model=BIG, messages=[{"role": "user", "content": "Hi"}],
+                                                     stream=True):
                 got.append(chunk.choices[0].delta.content or "")
     assert "".join(got) == "half an" and second.chats == []
     receipt = two.explain()
@@ -79,7 +84,7 @@ def test_stall_after_the_first_byte_ends_in_an_error_event(two, upstream, second
 
 
 def test_broken_stream_of_a_whole_answer_may_be_tried_elsewhere(two, upstream, second):
-    """The client asked for no stream and has seen nothing: the next leg may answer, and no word of the first appears."""
+    """The client asked for no stream and saw nothing: the next leg may answer, and no word of the first appears."""
     upstream.then(imposter.stream(imposter.text_events("half an answer", BIG)[:3], end="cut"))
     answer = two.chat(model=BIG)
     assert answer.text == "Hello from the cloud." and len(second.chats) == 1
@@ -143,15 +148,18 @@ def test_named_provider_has_no_other(two, upstream, second):
 
 
 def test_context_too_long_goes_only_where_it_fits(make, upstream, second):
-    upstream.then(imposter.error(400, "This model's maximum context length is 4096 tokens", code="context_length_exceeded"))
-    one = make(config(provider("alpha", upstream.base_url), provider("beta", second.base_url), policy='prefer = ["alpha"]'))
+    upstream.then(imposter.error(400, "This model's maximum context length is 4096 tokens",
+                                 code="context_length_exceeded"))
+    one = make(config(provider("alpha", upstream.base_url), provider("beta", second.base_url),
+                      policy='prefer = ["alpha"]'))
     assert one.chat(model=BIG).headers["x-intertie-model"] == "beta/big-model"
 
 
 def test_fallback_never_crosses_into_a_forbidden_place(make, upstream, second):
-    """An e-mail address may go to the own server (T1) and not to a public cloud (T4): when the server fails, that is the end."""
+    """An e-mail address may go to the own server (T1), not to a public cloud (T4): when it fails, that is all."""
     upstream.then(imposter.error(500))
-    one = make(config(provider("office", upstream.base_url, place="edge", trust="T1", paid=False, key=None), provider("public", second.base_url)))
+    one = make(config(provider("office", upstream.base_url, place="edge", trust="T1", paid=False, key=None),
+                      provider("public", second.base_url)))
     answer = one.chat(MAIL, model=BIG)
     assert answer.status >= 500 and len(upstream.chats) >= 1 and second.requests == []
     plain = one.chat("Hello", model=BIG)
@@ -160,7 +168,8 @@ def test_fallback_never_crosses_into_a_forbidden_place(make, upstream, second):
 
 def test_fallback_never_starts_to_cost(make, upstream, second):
     upstream.then(imposter.error(500))
-    one = make(config(provider("free", upstream.base_url, paid=False), provider("dear", second.base_url, paid=True), paid=False))
+    one = make(config(provider("free", upstream.base_url, paid=False), provider("dear", second.base_url, paid=True),
+                      paid=False))
     assert one.chat(model=BIG).status >= 500 and second.requests == []
 
 
@@ -180,7 +189,8 @@ def test_explain_tells_the_story(two, upstream, second):
     two.explain(answer.decision)
     text = two.cli("explain", answer.decision).out
     assert text.index("alpha") < text.rindex("beta") and "cloud" in text
-    golden.check("explain-of-a-fallback", text, (answer.decision, "ID"), (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*", "TIME"), (r"\b[0-9a-f]{16}\b", "DIGEST"))
+    golden.check("explain-of-a-fallback", text, (answer.decision, "ID"),
+                 (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*", "TIME"), (r"\b[0-9a-f]{16}\b", "DIGEST"))
 
 
 def test_bills_add_up_to_what_upstream_counted(daemon, upstream):

@@ -1,4 +1,4 @@
-"""A fresh install, the real engine, the real default model: the first answer on every way in, and why it came from there."""
+"""A fresh install, the real engine, the real default model: the first answer on every way in, and why it came so."""
 import json
 import re
 import stat
@@ -53,7 +53,8 @@ def test_stream_has_one_finish_and_one_done(local):
     assert {c["object"] for c in chunks} == {"chat.completion.chunk"}
     assert len({c["id"] for c in chunks}) == 1
     assert chunks[0]["choices"][0]["delta"].get("role") == "assistant"
-    reasons = [c["choices"][0]["finish_reason"] for c in chunks if c["choices"] and c["choices"][0].get("finish_reason")]
+    reasons = [c["choices"][0]["finish_reason"] for c in chunks if c["choices"]
+               and c["choices"][0].get("finish_reason")]
     assert len(reasons) == 1
 
 

@@ -13,6 +13,7 @@ import imposter
 from harness import KEY, MODEL, config, provider
 
 BIG = "fakecloud/big-model"
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 PRIVATE = {
     "mail": "Please write to anna.schmidt@example-clinic.org today.",
     "card": "Charge it to 4111 1111 1111 1111 please.",
@@ -38,9 +39,10 @@ def both(make, upstream, engine):
 @pytest.mark.limit(180)
 def test_a_thousand_requests_and_not_one_packet(engine):
     for tool, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")):
-        assert shutil.which(tool) or os.path.exists(f"/usr/sbin/{tool}"), f"{tool} is missing; fix: apt-get install {package}"
-    done = subprocess.run(["unshare", "-rn", sys.executable, "quiet_place.py"], cwd=pathlib.Path(__file__).parent, text=True,
-                          capture_output=True, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+        assert shutil.which(tool, path=PATH), f"{tool} is missing; fix: apt-get install {package}"
+    done = subprocess.run(["unshare", "-rn", sys.executable, "quiet_place.py"], cwd=pathlib.Path(__file__).parent,
+                          text=True,
+                          capture_output=True, env={**os.environ, "PATH": PATH})
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result["control"] >= 2, "the counter does not count, so its zero would mean nothing"
@@ -108,13 +110,18 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [
 POSITIONS = {
     "system": {"messages": [{"role": "system", "content": MAIL}, {"role": "user", "content": "Hi"}]},
     "developer": {"messages": [{"role": "developer", "content": MAIL}, {"role": "user", "content": "Hi"}]},
-    "history": {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": MAIL}, {"role": "user", "content": "Go on"}]},
+    "history": {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": MAIL},
+                             {"role": "user", "content": "Go on"}]},
     "part": {"messages": [{"role": "user", "content": [{"type": "text", "text": MAIL}]}]},
-    "tool-argument": {"messages": [{"role": "user", "content": "Hi"}, CALL, {"role": "tool", "tool_call_id": "c1", "content": "sent"}]},
-    "tool-result": {"messages": [{"role": "user", "content": "Hi"}, {**CALL, "tool_calls": [{"id": "c1", "type": "function", "function": {
+    "tool-argument": {"messages": [{"role": "user", "content": "Hi"}, CALL,
+                                   {"role": "tool", "tool_call_id": "c1", "content": "sent"}]},
+    "tool-result": {"messages": [{"role": "user", "content": "Hi"},
+                                 {**CALL, "tool_calls": [{"id": "c1", "type": "function", "function": {
         "name": "send", "arguments": "{}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": MAIL}]},
-    "tool-definition": {"tools": [{"type": "function", "function": {"name": "send", "description": MAIL, "parameters": {}}}]},
-    "tool-schema": {"tools": [{"type": "function", "function": {"name": "send", "parameters": {"type": "object", "properties": {
+    "tool-definition": {"tools": [{"type": "function", "function": {"name": "send", "description": MAIL,
+                                                                    "parameters": {}}}]},
+    "tool-schema": {"tools": [{"type": "function", "function": {"name": "send",
+                                                                "parameters": {"type": "object", "properties": {
         "to": {"type": "string", "default": MAIL}}}}}]},
     "name": {"messages": [{"role": "user", "name": "anna.schmidt@example-clinic.org", "content": "Hi"}]},
     "user": {"user": "anna.schmidt@example-clinic.org"},
@@ -123,10 +130,13 @@ POSITIONS = {
     "stop": {"stop": ["anna.schmidt@example-clinic.org"]},
     "unknown-field": {"x_vendor": {"deep": [[{"note": MAIL}]]}},
     "unknown-key": {"x_vendor": {"anna.schmidt@example-clinic.org": 1}},
-    "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "description": MAIL}}}},
+    "schema": {"response_format": {"type": "json_schema",
+                                   "json_schema": {"name": "x", "schema": {"type": "object", "description": MAIL}}}},
     "escaped": {},
-    "reasoning": {"messages": [{"role": "assistant", "content": "x", "reasoning_content": MAIL}, {"role": "user", "content": "Hi"}]},
-    "refusal": {"messages": [{"role": "assistant", "content": "x", "refusal": MAIL}, {"role": "user", "content": "Hi"}]},
+    "reasoning": {"messages": [{"role": "assistant", "content": "x", "reasoning_content": MAIL},
+                               {"role": "user", "content": "Hi"}]},
+    "refusal": {"messages": [{"role": "assistant", "content": "x", "refusal": MAIL},
+                             {"role": "user", "content": "Hi"}]},
 }
 
 
@@ -152,7 +162,8 @@ def test_card_number_that_fails_its_check_is_no_card(daemon, upstream):
 
 
 def test_edge_may_see_mail_and_not_secrets(make, upstream):
-    one = make(config(provider("office", upstream.base_url, place="edge", trust="T1", paid=False, key=None), paid=False))
+    one = make(config(provider("office", upstream.base_url, place="edge", trust="T1", paid=False, key=None),
+                      paid=False))
     assert one.chat(MAIL, model="office/big-model").status == 200 and len(upstream.chats) == 1
     assert one.chat(SECRET["github"], model="office/big-model").status == 403 and len(upstream.chats) == 1
 
@@ -167,7 +178,8 @@ def test_hint_tightens(both, upstream, hint):
 
 
 @pytest.mark.parametrize("headers", [
-    {"X-Intertie-Place": "cloud"}, {"X-Intertie-Max-Cost": "100"}, {"X-Intertie-Paid": "true"}, {"X-Intertie-Policy": "open"},
+    {"X-Intertie-Place": "cloud"}, {"X-Intertie-Max-Cost": "100"}, {"X-Intertie-Paid": "true"},
+    {"X-Intertie-Policy": "open"},
     {"X-Intertie-Trust": "T4"}, {"X-Intertie-Class": "C0"}, {"X-Intertie-Allow": "*"}], ids=lambda h: "-".join(h))
 def test_hint_loosens_nothing(make, upstream, headers):
     one = make(config(provider("fakecloud", upstream.base_url), paid=False))
@@ -177,7 +189,8 @@ def test_hint_loosens_nothing(make, upstream, headers):
 
 @pytest.mark.parametrize("name", [*PRIVATE, *SECRET])
 def test_no_hint_sends_private_text(daemon, upstream, name):
-    answer = daemon.chat((PRIVATE | SECRET)[name], model=BIG, headers={"X-Intertie-Place": "cloud", "X-Intertie-Max-Cost": "100"})
+    answer = daemon.chat((PRIVATE | SECRET)[name], model=BIG,
+                         headers={"X-Intertie-Place": "cloud", "X-Intertie-Max-Cost": "100"})
     assert answer.status == 403 and upstream.requests == []
 
 
@@ -212,14 +225,16 @@ def test_no_content_is_kept_anywhere(both, upstream):
     both.post(f'{{"model":"auto","messages":"{words}"}}'.encode())
     both.explain()
     both.stop()
-    found = [f for f in pathlib.Path(both.home.root).rglob("*") if f.is_file() and f.stat().st_size < 50_000_000 and words.encode() in f.read_bytes()]
+    found = [f for f in pathlib.Path(both.home.root).rglob("*") if f.is_file() and f.stat().st_size < 50_000_000
+             and words.encode() in f.read_bytes()]
     assert found == [] and words not in both.stderr
 
 
 def test_key_is_shown_nowhere(daemon, upstream):
     upstream.then(imposter.error(401, "Incorrect API key provided"))
     answer = daemon.chat(model=BIG)
-    seen = [answer.body.decode(), str(answer.headers), daemon.get("/intertie/v1/status").body.decode(), daemon.get("/metrics").body.decode(),
+    seen = [answer.body.decode(), str(answer.headers), daemon.get("/intertie/v1/status").body.decode(),
+            daemon.get("/metrics").body.decode(),
             daemon.cli("config", "show").out, daemon.cli("providers", "list", "--json").out, daemon.cli("doctor").out,
             json.dumps(daemon.explain()), pathlib.Path(f"/proc/{daemon.pid}/cmdline").read_text(), daemon.stderr]
     assert [i for i, text in enumerate(seen) if KEY in text] == []
@@ -266,7 +281,7 @@ def test_daemon_leaves_no_core_and_no_door(daemon):
 
 
 def test_listens_on_loopback_only(daemon):
-    table = pathlib.Path(f"/proc/{daemon.pid}/net/tcp").read_text() + pathlib.Path(f"/proc/{daemon.pid}/net/tcp6").read_text()
+    table = "".join(pathlib.Path(f"/proc/{daemon.pid}/net/{t}").read_text() for t in ("tcp", "tcp6"))
     mine = [line.split()[1] for line in table.splitlines() if f":{daemon.port:04X} " in line and " 0A " in line]
     assert mine == [f"0100007F:{daemon.port:04X}"]
 

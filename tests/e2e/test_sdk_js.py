@@ -1,5 +1,5 @@
-"""The official JavaScript SDK: js/sdk.test.mjs runs once against a daemon with the real engine and one with a cloud row;
-each of its tests is a test here."""
+"""The official JavaScript SDK: js/sdk.test.mjs runs once against a daemon with the real engine and one with a cloud
+row; each of its tests is a test here."""
 import json
 import os
 import pathlib
@@ -24,7 +24,8 @@ def results(local):
     assert folder, "INTERTIE_E2E_JS is not set: run this through tests/e2e/run BINARY"
     assert shutil.which("node"), "node is missing; fix: apt-get install nodejs"
     upstream = imposter.Imposter()
-    broken = imposter.event({"error": {"message": "engine fell over", "type": "server_error", "code": None, "param": None}})
+    broken = imposter.event({"error": {"message": "engine fell over", "type": "server_error", "code": None,
+                                       "param": None}})
     upstream.when("cue:tools", imposter.tools(("call_1", "get_weather", '{"city":"Paris"}')))
     upstream.when("cue:json", imposter.text('{"ok":true}'))
     upstream.when("cue:broken", imposter.stream([*imposter.text_events("half an answer", "big-model")[:3], broken]))
@@ -35,10 +36,12 @@ def results(local):
         upstream.when(f"cue:error-{status}", imposter.error(status))
     script = pathlib.Path(folder) / SOURCE.name      # node finds packages beside the script
     shutil.copyfile(SOURCE, script)
-    rows = [provider(f"fail{cue}", upstream.base_url, models=(f"m{cue}",)) for cue in (400, 404, 429, 500, 503, "broken", "cut", "stall")]
+    rows = [provider(f"fail{cue}", upstream.base_url, models=(f"m{cue}",))
+            for cue in (400, 404, 429, 500, 503, "broken", "cut", "stall")]
     with Daemon(config(provider("fakecloud", upstream.base_url), *rows)) as daemon:
         offset = time.monotonic() - time.time()
-        done = subprocess.run(["node", str(script), local.url, daemon.url], capture_output=True, text=True, timeout=patience(90))
+        done = subprocess.run(["node", str(script), local.url, daemon.url], capture_output=True, text=True,
+                              timeout=patience(90))
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         slow = next((r for r in upstream.chats if b"cue:slow" in r.body), None)
         if slow:

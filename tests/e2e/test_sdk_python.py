@@ -1,4 +1,4 @@
-"""The official Python SDK, unchanged but for base_url: against the real engine on the device, and against a cloud row."""
+"""The official Python SDK, unchanged but for base_url: against the real engine on the device, and a cloud row."""
 import json
 import threading
 import time
@@ -28,7 +28,8 @@ def user(text: str) -> list:
 # ---------------------------------------------------------------- the real engine
 
 def test_device_chat(local):
-    answer = client(local).chat.completions.create(model="auto", messages=user("What is the capital of France?"), max_tokens=24,
+    answer = client(local).chat.completions.create(model="auto", messages=user("What is the capital of France?"),
+                                                   max_tokens=24,
                                                    temperature=0)
     assert "Paris" in answer.choices[0].message.content
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
@@ -41,7 +42,8 @@ def test_device_headers_through_the_sdk(local):
 
 
 def test_device_stream(local):
-    stream = client(local).chat.completions.create(model="auto", messages=user("What is the capital of France?"), max_tokens=24,
+    stream = client(local).chat.completions.create(model="auto", messages=user("What is the capital of France?"),
+                                                   max_tokens=24,
                                                    temperature=0, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     assert "Paris" in "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
@@ -49,14 +51,16 @@ def test_device_stream(local):
 
 
 def test_device_stream_helper_accumulates(local):
-    with client(local).chat.completions.stream(model="auto", messages=user("What is the capital of France?"), max_tokens=24,
+    with client(local).chat.completions.stream(model="auto", messages=user("What is the capital of France?"),
+                                               max_tokens=24,
                                                temperature=0) as stream:
         final = stream.get_final_completion()
     assert "Paris" in final.choices[0].message.content and final.choices[0].finish_reason in ("stop", "length")
 
 
 def test_device_json_object(local):
-    answer = client(local).chat.completions.create(model="auto", messages=user("Give me a JSON object about Paris."), max_tokens=120,
+    answer = client(local).chat.completions.create(model="auto", messages=user("Give me a JSON object about Paris."),
+                                                   max_tokens=120,
                                                    temperature=0, response_format={"type": "json_object"})
     if answer.choices[0].finish_reason == "stop":
         assert isinstance(json.loads(answer.choices[0].message.content), dict)
@@ -73,21 +77,26 @@ def test_device_json_schema(local):
 
 def test_device_named_tool_is_called(local):
     """llama-server takes a named tool_choice for `auto`; the daemon makes it hold."""
-    answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120, temperature=0,
-                                                   tools=[TOOL], tool_choice={"type": "function", "function": {"name": "get_weather"}})
+    answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
+                                                   temperature=0,
+                                                   tools=[TOOL],
+                                                   tool_choice={"type": "function",
+                                                                "function": {"name": "get_weather"}})
     call = answer.choices[0].message.tool_calls[0]
     assert call.function.name == "get_weather" and set(json.loads(call.function.arguments)) == {"city"}
     assert answer.choices[0].finish_reason == "tool_calls"
 
 
 def test_device_required_tool_is_called(local):
-    answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120, temperature=0,
+    answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
+                                                   temperature=0,
                                                    tools=[TOOL], tool_choice="required")
     assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
 
 
 def test_device_tools_none_gives_text(local):
-    answer = client(local).chat.completions.create(model="auto", messages=user("Hi"), max_tokens=8, temperature=0, tools=[TOOL],
+    answer = client(local).chat.completions.create(model="auto", messages=user("Hi"), max_tokens=8, temperature=0,
+                                                   tools=[TOOL],
                                                    tool_choice="none")
     assert not answer.choices[0].message.tool_calls and answer.choices[0].message.content
 
@@ -121,7 +130,8 @@ def test_device_image_is_refused_not_broken(local):
 
 
 def test_device_stop_sequence(local):
-    answer = client(local).chat.completions.create(model="auto", messages=user("Count: 1 2 3 4 5 6 7 8 9"), max_tokens=40,
+    answer = client(local).chat.completions.create(model="auto", messages=user("Count: 1 2 3 4 5 6 7 8 9"),
+                                                   max_tokens=40,
                                                    temperature=0, stop=["."])
     assert "." not in (answer.choices[0].message.content or "")
 
@@ -129,7 +139,8 @@ def test_device_stop_sequence(local):
 def test_device_stream_close_frees_the_slot(local):
     """One slot: a second answer can only begin when the first one's slot is free again."""
     sdk = client(local)
-    stream = sdk.chat.completions.create(model="auto", messages=user("Write a very long story."), max_tokens=2000, stream=True)
+    stream = sdk.chat.completions.create(model="auto", messages=user("Write a very long story."), max_tokens=2000,
+                                         stream=True)
     next(iter(stream))
     begin = time.monotonic()
     stream.close()
@@ -242,20 +253,24 @@ def test_cloud_tools(daemon, upstream):
     upstream.then(imposter.tools(("call_1", "get_weather", '{"city":"Paris"}')))
     answer = client(daemon).chat.completions.create(model="big-model", messages=user("Weather?"), tools=[TOOL])
     call = answer.choices[0].message.tool_calls[0]
-    assert (call.id, call.function.name, json.loads(call.function.arguments)) == ("call_1", "get_weather", {"city": "Paris"})
+    assert (call.id, call.function.name,
+            json.loads(call.function.arguments)) == ("call_1", "get_weather", {"city": "Paris"})
     assert answer.choices[0].finish_reason == "tool_calls"
     assert upstream.chats[0].json["tools"] == [TOOL]
 
 
 def test_cloud_parallel_tools_streamed(daemon, upstream):
-    upstream.then(imposter.tools(("call_1", "get_weather", '{"city":"Paris"}'), ("call_2", "get_weather", '{"city":"São Paulo"}')))
+    upstream.then(imposter.tools(("call_1", "get_weather", '{"city":"Paris"}'),
+                                 ("call_2", "get_weather", '{"city":"São Paulo"}')))
     with client(daemon).chat.completions.stream(model="big-model", messages=user("Weather?"), tools=[TOOL]) as stream:
         calls = stream.get_final_completion().choices[0].message.tool_calls
-    assert [(c.id, json.loads(c.function.arguments)["city"]) for c in calls] == [("call_1", "Paris"), ("call_2", "São Paulo")]
+    assert [(c.id, json.loads(c.function.arguments)["city"])
+            for c in calls] == [("call_1", "Paris"), ("call_2", "São Paulo")]
 
 
 def test_cloud_tools_streamed_for_a_client_that_did_not(daemon, upstream):
-    events = imposter.text_events("", "big-model", tool_calls=[("call_9", "get_weather", '{"city":"Rome"}')], finish="tool_calls")
+    events = imposter.text_events("", "big-model", tool_calls=[("call_9", "get_weather", '{"city":"Rome"}')],
+                                  finish="tool_calls")
     upstream.then(imposter.stream(events))
     answer = client(daemon).chat.completions.create(model="big-model", messages=user("Weather?"), tools=[TOOL])
     assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments) == {"city": "Rome"}
@@ -278,13 +293,15 @@ def test_cloud_structured_output_is_carried(daemon, upstream):
 
 def test_cloud_images_are_carried(daemon, upstream):
     url = "data:image/png;base64," + "iVBORw0KGgo" * 2000
-    messages = [{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}]}]
+    messages = [{"role": "user", "content": [{"type": "text", "text": "What?"},
+                                             {"type": "image_url", "image_url": {"url": url}}]}]
     client(daemon).chat.completions.create(model="big-model", messages=messages)
     assert upstream.chats[0].json["messages"] == messages
 
 
 @pytest.mark.parametrize("status, kind", [
-    (400, openai.BadRequestError), (404, openai.NotFoundError), (413, openai.APIStatusError), (422, openai.BadRequestError),
+    (400, openai.BadRequestError), (404, openai.NotFoundError), (413, openai.APIStatusError),
+    (422, openai.BadRequestError),
     (429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError),
     (529, openai.RateLimitError)])
 def test_cloud_errors_become_the_right_class(daemon, upstream, status, kind):
@@ -320,7 +337,8 @@ def test_cloud_retry_after_is_passed_on(daemon, upstream):
 
 def test_cloud_error_in_the_middle_raises(daemon, upstream):
     events = imposter.text_events("half an answer", "big-model")[:3]
-    failure = imposter.event({"error": {"message": "engine fell over", "type": "server_error", "code": None, "param": None}})
+    failure = imposter.event({"error": {"message": "engine fell over", "type": "server_error", "code": None,
+                                        "param": None}})
     upstream.then(imposter.stream([*events, failure]))
     got = []
     with pytest.raises(openai.APIError, match="engine fell over"):
@@ -376,7 +394,8 @@ def test_cloud_models(daemon):
 def test_cloud_logprobs_and_choices_are_carried(daemon, upstream):
     document = imposter.completion("a", "big-model")
     document["choices"].append({**document["choices"][0], "index": 1})
-    document["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}], "refusal": None}
+    document["choices"][0]["logprobs"] = {"content": [{"token": "a", "logprob": -0.5, "bytes": [97],
+                                                       "top_logprobs": []}], "refusal": None}
     upstream.then(imposter.json_answer(document))
     answer = client(daemon).chat.completions.create(model="big-model", messages=user("Hi"), n=2, logprobs=True)
     assert len(answer.choices) == 2 and answer.choices[0].logprobs.content[0].logprob == -0.5
@@ -387,7 +406,8 @@ def test_async_client_many_at_once(daemon, upstream):
 
     async def ask() -> list[str]:
         async with openai.AsyncOpenAI(base_url=f"{daemon.url}/v1", api_key="x", max_retries=0) as sdk:
-            answers = await asyncio.gather(*[sdk.chat.completions.create(model="big-model", messages=user(f"n{i}")) for i in range(40)])
+            answers = await asyncio.gather(*[sdk.chat.completions.create(model="big-model", messages=user(f"n{i}"))
+                                             for i in range(40)])
             return [a.choices[0].message.content for a in answers]
     assert asyncio.run(ask()) == ["Hello from the cloud."] * 40
     assert len(upstream.chats) == 40

@@ -63,7 +63,8 @@ def test_certificate_for_another_name_is_refused(make, secure, certificates):
 
 
 def test_plain_http_server_behind_https_url(make, second, certificates):
-    one = make(config(provider("fakecloud", second.base_url.replace("http:", "https:"), extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')))
+    one = make(config(provider("fakecloud", second.base_url.replace("http:", "https:"),
+                               extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')))
     assert one.chat(model=BIG).status >= 500 and second.chats == []
 
 
@@ -109,10 +110,11 @@ def test_https_goes_through_the_proxy_of_the_environment(make, secure, certifica
     threading.Thread(target=proxy, daemon=True).start()
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     # Loopback never goes through a proxy, so the provider has a name; the proxy decides where that is.
-    one = make(config(provider("fakecloud", f"https://cloud.example:{secure.port}/v1", extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')),
+    one = make(config(provider("fakecloud", f"https://cloud.example:{secure.port}/v1",
+                               extra=f'ca_file = "{certificates.ca}"\n{IMPATIENT}')),
                environment={"HTTPS_PROXY": address})
     answer = one.chat(model=BIG)
     listener.close()
     assert seen and seen[0].startswith(b"CONNECT cloud.example:%d HTTP/1.1\r\n" % secure.port)
     assert KEY.encode() not in b"".join(seen)
-    assert answer.status >= 500 and "certificate" in answer.error["message"], "the certificate names localhost, not cloud.example"
+    assert answer.status >= 500 and "certificate" in answer.error["message"], "it names localhost, not cloud.example"

@@ -1,6 +1,6 @@
-// The official SDK for JavaScript, unchanged but for baseURL. Started by test_sdk_js.py with the addresses of two daemons;
-// the imposter behind the second one recognises its cue in the prompt, and each failure has a provider row of its own, so that
-// one row's bad health is not another's. Prints one JSON line per test: {name, ok, error, note}.
+// The official SDK for JavaScript, unchanged but for baseURL. Started by test_sdk_js.py with the addresses of two
+// daemons; the imposter behind the second one recognises its cue in the prompt, and each failure has a provider row of
+// its own, so that one row's bad health is not another's. Prints one JSON line per test: {name, ok, error, note}.
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 
@@ -9,13 +9,17 @@ const options = { apiKey: "unused", maxRetries: 0, timeout: 20_000 };
 const device = new OpenAI({ baseURL: `${deviceUrl}/v1`, ...options });
 const cloud = new OpenAI({ baseURL: `${cloudUrl}/v1`, ...options });
 const user = (content) => [{ role: "user", content }];
-const say = (client, model, content, more = {}) => client.chat.completions.create({ model, messages: user(content), ...more });
+const say = (client, model, content, more = {}) =>
+  client.chat.completions.create({ model, messages: user(content), ...more });
+const streamed = { stream: true, stream_options: { include_usage: true } };
 const cheap = { max_tokens: 24, temperature: 0 };
 const tool = {
   type: "function",
   function: {
     name: "get_weather",
-    parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false },
+    parameters: {
+      type: "object", properties: { city: { type: "string" } }, required: ["city"], additionalProperties: false,
+    },
   },
 };
 
@@ -40,7 +44,7 @@ test("device chat", async () => {
 });
 
 test("device headers", async () => {
-  const { response } = await device.chat.completions.create({ model: "auto", messages: user("Hi"), max_tokens: 1 }).withResponse();
+  const { response } = await say(device, "auto", "Hi", { max_tokens: 1 }).withResponse();
   assert.equal(response.headers.get("x-intertie-place"), "device");
 });
 
@@ -51,21 +55,25 @@ test("device stream", async () => {
 });
 
 test("device stream usage", async () => {
-  const all = await collect(await say(device, "auto", "Hi", { ...cheap, stream: true, stream_options: { include_usage: true } }));
+  const all = await collect(await say(device, "auto", "Hi", { ...cheap, ...streamed }));
   assert.ok(all.usage.completion_tokens >= 1);
 });
 
 test("device json schema", async () => {
-  const schema = { type: "object", properties: { n: { type: "integer" } }, required: ["n"], additionalProperties: false };
+  const schema = {
+    type: "object", properties: { n: { type: "integer" } }, required: ["n"], additionalProperties: false,
+  };
   const answer = await say(device, "auto", "How many legs has a cat?", {
-    max_tokens: 60, temperature: 0, response_format: { type: "json_schema", json_schema: { name: "legs", strict: true, schema } },
+    max_tokens: 60, temperature: 0,
+    response_format: { type: "json_schema", json_schema: { name: "legs", strict: true, schema } },
   });
   assert.ok(Number.isInteger(JSON.parse(answer.choices[0].message.content).n));
 });
 
 test("device named tool", async () => {
   const answer = await say(device, "auto", "Weather in Rome?", {
-    max_tokens: 120, temperature: 0, tools: [tool], tool_choice: { type: "function", function: { name: "get_weather" } },
+    max_tokens: 120, temperature: 0, tools: [tool],
+    tool_choice: { type: "function", function: { name: "get_weather" } },
   });
   assert.equal(answer.choices[0].message.tool_calls[0].function.name, "get_weather");
   assert.deepEqual(Object.keys(JSON.parse(answer.choices[0].message.tool_calls[0].function.arguments)), ["city"]);
@@ -88,7 +96,8 @@ test("device models", async () => {
 });
 
 test("device unknown model", async () => {
-  await assert.rejects(say(device, "no-such-model", "Hi"), (e) => e instanceof OpenAI.NotFoundError && e.code === "model_not_found");
+  await assert.rejects(say(device, "no-such-model", "Hi"),
+    (e) => e instanceof OpenAI.NotFoundError && e.code === "model_not_found");
 });
 
 test("cloud chat", async () => {
@@ -97,8 +106,9 @@ test("cloud chat", async () => {
 });
 
 test("cloud stream", async () => {
-  const all = await collect(await say(cloud, "big-model", "Hi", { stream: true, stream_options: { include_usage: true } }));
-  assert.deepEqual(all, { text: "Hello from the cloud.", finish: ["stop"], usage: { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 } });
+  const all = await collect(await say(cloud, "big-model", "Hi", streamed));
+  const usage = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
+  assert.deepEqual(all, { text: "Hello from the cloud.", finish: ["stop"], usage });
 });
 
 test("cloud tools", async () => {
@@ -118,8 +128,8 @@ test("cloud structured output", async () => {
   assert.deepEqual(JSON.parse(answer.choices[0].message.content), { ok: true });
 });
 
-for (const [status, kind] of [[400, "BadRequestError"], [404, "NotFoundError"], [429, "RateLimitError"], [500, "InternalServerError"],
-  [503, "InternalServerError"]]) {
+for (const [status, kind] of [[400, "BadRequestError"], [404, "NotFoundError"], [429, "RateLimitError"],
+  [500, "InternalServerError"], [503, "InternalServerError"]]) {
   test(`cloud error ${status}`, async () => {
     await assert.rejects(say(cloud, `fail${status}/m${status}`, `cue:error-${status}`), (e) => {
       assert.ok(e instanceof OpenAI[kind], `${e.constructor.name}: ${e.message}`);
