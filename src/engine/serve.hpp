@@ -2,7 +2,6 @@
 // Knows no sockets and no dialect: the way out is a Reply. Runs on the connection's io thread.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -50,7 +49,6 @@ struct Services {
   const Snapshot<Catalogue>& catalogue;
   ledger::Ledger* ledger;                    // null: no record can be kept, only the device may serve
   Metrics& metrics;
-  std::function<std::optional<Price>(std::string_view provider, std::string_view model)> price;
 };
 
 // What one request brings besides its Ask.
