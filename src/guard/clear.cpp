@@ -26,13 +26,27 @@ Verdict judge(const Findings& findings, const Matrix& matrix, Trust trust) {
   return verdict;
 }
 
+// Which detectors spoke, as far as they are the shipped ones: "AWS_KEY, EMAIL".
+std::string names(const Findings& findings, DataClass data_class) {
+  std::string out;
+  std::vector<std::uint16_t> named;
+  for (const auto& finding : findings.list) {
+    if (finding.data_class != data_class || finding.detector >= detectors().size() || named.size() == 3) continue;
+    if (std::ranges::find(named, finding.detector) != named.end()) continue;
+    named.push_back(finding.detector);
+    out += fmt::format("{}{}", out.empty() ? ": " : ", ", detectors()[finding.detector].name);
+  }
+  return out;
+}
+
 std::string explain(const Verdict& verdict, const Findings& findings, Trust trust) {
   std::string what = !findings.scanned    ? "The request was not scanned for private data"
                      : !findings.complete ? "The scan for private data did not finish"
-                                          : fmt::format("The request holds {}", describe(verdict.data_class));
-  std::string_view place = verdict.action == Action::Block ? "blocks it from leaving for" : "keeps it on this device, not";
-  return fmt::format("{} ({}); the policy {} {}. Remove it, or ask a model on this device with \"auto:private\".", what,
-                     to_string(verdict.data_class), place, describe(trust));
+                                          : fmt::format("The request holds private data ({}, {}{})", to_string(verdict.data_class),
+                                                        describe(verdict.data_class), names(findings, verdict.data_class));
+  std::string_view rule = verdict.action == Action::Block ? "blocks it from going to" : "keeps it on this device, away from";
+  return fmt::format("{}; the policy {} {}. Remove it, or ask a model on this device with \"auto:private\".", what, rule,
+                     describe(trust));
 }
 } // namespace
 

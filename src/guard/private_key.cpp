@@ -7,7 +7,7 @@
 namespace intertie::guard {
 namespace {
 constexpr std::string_view kBegin = "-----BEGIN ", kEnd = "-----END ", kDashes = "-----";
-constexpr std::size_t kMostLabel = 48, kMostBlock = 64U << 10;
+constexpr std::size_t kMostLabel = 48, kMostBlock = 64U << 10, kMostHeaderLine = 200;
 
 // Skips line ends and blanks, as bytes or as escapes of one more level (JSON in JSON, source code).
 std::size_t skip_blanks(std::string_view text, std::size_t at) {
@@ -26,8 +26,11 @@ std::size_t material_end(std::string_view text, std::size_t at, std::size_t& let
     std::size_t run = at;
     while (at < most && (is_base64(text[at]) || text[at] == '=')) ++at;
     letters += at - run;
-    if (at < most && (text[at] == '-' || text[at] == ':'))   // "Proc-Type: 4,ENCRYPTED", "Version: 1"
-      while (at < most && text[at] != '\n' && text[at] != '\\' && text.substr(at, 5) != kDashes) ++at;
+    if (at < most && (text[at] == '-' || text[at] == ':')) {   // "Proc-Type: 4,ENCRYPTED", "Version: 1"
+      std::size_t line = std::min(most, at + kMostHeaderLine);
+      while (at < line && text[at] != '\n' && text[at] != '\\' && text.substr(at, 5) != kDashes) ++at;
+      if (at == line) break;
+    }
   }
   return at;
 }

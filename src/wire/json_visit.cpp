@@ -13,7 +13,9 @@ bool JsonVisit::flaw(JsonFlaw flaw) {
   return refuse(fmt::format("the request body is not valid JSON: {} at byte {}", flaw.what, flaw.at), "invalid_json", "");
 }
 
-bool JsonVisit::broken(simdjson::error_code) {
+bool JsonVisit::broken(simdjson::error_code error) {
+  if (error == simdjson::INCOMPLETE_ARRAY_OR_OBJECT)   // found before the walk begins: the last character is wrong
+    return flaw({trimmed(body_).size() - 1, "a last character that is not the closing }"});
   const char* at = nullptr;
   bool known = document_ != nullptr && document_->current_location().get(at) == simdjson::SUCCESS && at != nullptr;
   if (!known || at < body_.data() || offset(at) >= body_.size()) return flaw({body_.size(), "it ends too early,"});

@@ -85,7 +85,7 @@ bool AskReader::wrong_type(std::string param, std::string_view wanted, JsonKind 
   return refuse(std::move(text), "invalid_type", std::move(param));
 }
 bool AskReader::missing(std::string param, std::string_view hint) {
-  auto text = fmt::format("'{}' is missing: {}", param, hint);
+  auto text = fmt::format("'{}' is missing or empty: {}", param, hint);
   return refuse(std::move(text), "missing_required_parameter", std::move(param));
 }
 
@@ -279,7 +279,7 @@ bool AskReader::definitions(Value& value, std::string_view name) {
     if (what != JsonKind::Object) return wrong_type(fmt::format("{}[{}]", name, index), "an object", what);
     ++index;
     if (++ask_.tools > kMostTools)
-      return refuse(fmt::format("more than {} tools", kMostTools), "too_many_tools", std::string(name));
+      return refuse(fmt::format("the request holds more than {} tools", kMostTools), "too_many_tools", std::string(name));
     return walk(inner, Position::ToolDefinition);
   });
   if (ask_.tools > 0) need(Cap::Tools);
@@ -291,7 +291,7 @@ bool AskReader::messages(Value& value) {
     JsonKind what{};
     if (!kind(inner, what)) return false;
     if (ask_.messages == kMostMessages)
-      return refuse(fmt::format("more than {} messages", kMostMessages), "too_many_messages", "messages");
+      return refuse(fmt::format("the request holds more than {} messages", kMostMessages), "too_many_messages", "messages");
     ++ask_.messages;
     if (what != JsonKind::Object) return wrong_type(fmt::format("messages[{}]", ask_.messages - 1), "an object", what);
     return message(inner);
