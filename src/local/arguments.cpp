@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -51,6 +52,14 @@ std::vector<std::string> child_arguments(const ChildPlan& plan) {
       "--log-jsonl", "-lv", "3"};
   words.insert(words.end(), plan.extra.begin(), plan.extra.end());
   return words;
+}
+
+Result<std::vector<std::string>> child_arguments(const Settings& settings, const ModelFlags& flags, const std::string& file) {
+  TRY(auto model, read_gguf(file));
+  auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  auto plan = plan_child(settings, flags, model, file, cores);
+  plan.socket = settings.runtime_dir + "/e-….sock";
+  return child_arguments(plan);
 }
 
 std::vector<std::string> child_environment(const ChildPlan& plan, const Secret& key, const char* const* inherited) {

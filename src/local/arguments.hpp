@@ -29,6 +29,8 @@ struct ChildPlan {
 // context 0 → min(the model's, 8192); threads by the rule of the two-core table (never all cores unless dedicated).
 ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file, int cores);
 std::vector<std::string> child_arguments(const ChildPlan& plan);
+// What a child for this file would be started with now, for `models show`. Failures: as read_gguf.
+Result<std::vector<std::string>> child_arguments(const Settings& settings, const ModelFlags& flags, const std::string& file);
 // A clean environment: every LLAMA_ARG_* of ours would act as a flag. `inherited` is environ; only what a GPU build or the
 // loader needs is let through.
 std::vector<std::string> child_environment(const ChildPlan& plan, const Secret& key, const char* const* inherited);

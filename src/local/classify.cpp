@@ -4,6 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -52,21 +53,31 @@ std::string telling_line(std::string_view log, std::string_view message) {
 }
 } // namespace
 
-Verdict classify_exit(const Exit& exit, std::string_view log, bool was_ready, bool killed_by_us) {
+Verdict classify_exit(const Exit& exit, std::string_view log, const Circumstances& circumstances) {
   if (exit.signalled) {
-    if (killed_by_us) return {Remedy::Later, "the engine stopped answering and was killed"};
-    if (exit.code == SIGKILL)
+    if (circumstances.killed_by_us) return {Remedy::Later, "the engine stopped answering and was killed"};
+    // While it loads it takes its memory; later only the kernel's own count tells a person's kill from the kernel's.
+    if (exit.code == SIGKILL && (!circumstances.was_ready || circumstances.memory_kill))
       return {Remedy::SmallerContext, "the engine was killed, probably for want of memory: free some, or set a smaller `context`"};
     const char* name = ::strsignal(exit.code);
     return {Remedy::Later, fmt::format("the engine crashed (signal {}, {})", exit.code, name != nullptr ? name : "unknown")};
   }
-  if (exit.code == 0 && was_ready) return {Remedy::Later, "the engine left of its own accord"};
+  if (exit.code == 0 && circumstances.was_ready) return {Remedy::Later, "the engine left of its own accord"};
   for (const auto& known : kKnown) {
     if (log.find(known.message) == std::string_view::npos) continue;
     return {known.remedy, fmt::format("{} ({})", known.reason, telling_line(log, known.message))};
   }
   auto line = telling_line(log, {});
   return {Remedy::Later, fmt::format("the engine left with code {}{}{}", exit.code, line.empty() ? "" : ": ", line)};
+}
+
+std::optional<std::uint64_t> memory_kills() {
+  std::ifstream file("/proc/vmstat");
+  std::string name;
+  std::uint64_t count = 0;
+  while (file >> name >> count)
+    if (name == "oom_kill") return count;
+  return std::nullopt;
 }
 
 void Backoff::failed(TimePoint now) {

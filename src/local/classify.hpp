@@ -24,8 +24,15 @@ struct Verdict {
   Remedy remedy = Remedy::Later;
   std::string reason;   // one sentence with the fix in it
 };
-// `log` is what the child printed, `ours` whether we sent the signal it died of because it was wedged or too slow.
-Verdict classify_exit(const Exit& exit, std::string_view log, bool was_ready, bool killed_by_us);
+struct Circumstances {
+  bool was_ready = false;
+  bool killed_by_us = false;   // as it was stuck or too slow
+  bool memory_kill = true;     // the kernel has killed something for want of memory since the child was started, or can't tell
+};
+// `log` is what the child printed.
+Verdict classify_exit(const Exit& exit, std::string_view log, const Circumstances& circumstances);
+// How often the kernel has killed for want of memory since it was booted; nothing when it doesn't tell.
+std::optional<std::uint64_t> memory_kills();
 
 // 0.5 s, doubled up to 30 s; after 5 failures within 2 minutes the breaker is open until the oldest is 2 minutes old.
 class Backoff {

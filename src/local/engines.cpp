@@ -138,8 +138,16 @@ Task<Result<Lease>> Engines::acquire(std::string model, Call& call) {
   co_return Result<Lease>(std::move(lease));
 }
 
+milliseconds first_token(const Status& status, std::uint32_t prompt_tokens) {
+  Rates rates;
+  rates.prompt = status.facts.prompt_rate;
+  rates.overhead_ms = status.overhead_ms;
+  bool cold = status.state == State::Stopped || status.state == State::Failed;
+  return first_token(rates, prompt_tokens) + milliseconds{cold ? static_cast<std::int64_t>(status.facts.load_seconds * 1000) : 0};
+}
+
 std::vector<Status> Engines::models() const { return *impl_->supervisor_.published.get(); }
-unsigned Engines::version() const { return impl_->supervisor_.published.version(); }
+unsigned Engines::version() const { return impl_->supervisor_.version.load(std::memory_order_acquire); }
 void Engines::rescan() { impl_->post([](Supervisor& supervisor) { supervisor.rescan(); }); }
 void Engines::configure(Settings settings) {
   impl_->post([settings = std::move(settings)](Supervisor& supervisor) { supervisor.configure(settings); });

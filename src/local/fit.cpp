@@ -16,9 +16,9 @@
 namespace intertie::local {
 namespace {
 constexpr std::uint64_t kKvBlock = 256;                    // llama.cpp pads contexts to this
-constexpr std::uint64_t kProgram = 15u << 20;              // code and libraries touched, heaps, buffers of the HTTP server
-constexpr std::uint64_t kPerToken = 150;                   // tokenizer tables: two hash entries and a string per token
-constexpr std::uint64_t kPerMerge = 112;
+constexpr std::uint64_t kProgram = 18'500'000;             // code and libraries touched, heaps, buffers of the HTTP server
+constexpr std::uint64_t kPerToken = 160;                   // tokenizer tables: hash entries and a string per token
+constexpr std::uint64_t kPerMerge = 100;
 
 // Rows a tensor of this type must divide into to be repacked on this CPU; 0 = is never repacked (repack.cpp,
 // ggml_repack_get_optimal_repack_type).
@@ -78,7 +78,7 @@ CpuFeatures cpu_features() {
 
 Fit predict_memory(const Gguf& model, std::uint64_t repacked, const FitPlan& plan) {
   Fit fit;
-  fit.weights = model.file_bytes;
+  fit.weights = model.weight_bytes;
   fit.repacked = repacked;
   fit.kv_cache = kv_bytes(model, plan);
   fit.compute = compute_bytes(model, plan);

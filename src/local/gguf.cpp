@@ -259,6 +259,7 @@ void conclude(Gguf& out, const Entries& entries) {
   std::map<std::uint32_t, std::uint64_t> by_type;
   for (const auto& tensor : out.tensors) {
     out.parameters += tensor.rows * tensor.columns;
+    out.weight_bytes += tensor.bytes;
     by_type[tensor.type] += tensor.bytes;
   }
   if (out.heads > 0 && out.key_length == 0) out.key_length = out.embedding / out.heads;
@@ -347,6 +348,7 @@ Result<Gguf> read_gguf(const std::string& path) {
     TRY(auto next, read_one(part_path(path, part)));
     whole.file_bytes += next.file_bytes;
     whole.parameters += next.parameters;
+    whole.weight_bytes += next.weight_bytes;
     std::ranges::move(next.tensors, std::back_inserter(whole.tensors));
   }
   return whole;

@@ -34,6 +34,7 @@ struct Gguf {
   std::string quantisation;            // "Q4_0"; the file's own type, else the type most bytes have
   GgufUse use = GgufUse::Chat;
   std::uint64_t file_bytes = 0;        // all parts
+  std::uint64_t weight_bytes = 0;      // of all tensors
   std::uint64_t parameters = 0;
   std::uint32_t context = 0;           // tokens it was trained for
   std::uint32_t embedding = 0;

@@ -71,9 +71,11 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
     run->was_ready = true;
     model->state = run->stopping ? State::Draining : State::Ready;
     model->last_used = clock_.now();
-    schedule();
     publish();
+    schedule();
     co_await watch(model, run);
+    model->state = State::Draining;                    // whatever ended it: nobody gets a slot of it any more
+    publish();
   }
   if (run->child.pid() > 0) co_await end(run);
   ::unlink(run->plan.socket.c_str());
@@ -83,6 +85,7 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
 Task<Result<>> Supervisor::bring_up(ModelPtr model, RunPtr run) {
   run->key = random_key();
   ::unlink(run->plan.socket.c_str());                 // the engine never does, and refuses to start over a stale one
+  run->memory_kills = memory_kills();
   SpawnOrder order{engine_, child_arguments(run->plan), child_environment(run->plan, run->key, environ)};
   auto child = Child::spawn(order);
   for (auto& entry : order.environment) explicit_bzero(entry.data(), entry.size());
@@ -136,6 +139,7 @@ Task<Result<>> Supervisor::probe(ModelPtr model, RunPtr run) {
   auto resident = resident_bytes(run->child.pid());
   if (resident > 0) {
     run->reserved = resident + run->plan.fit.prompt_cache;
+    model->needed = run->reserved;
     model->rates.resident = resident;
     model->rates.context = run->plan.fit.context;
     model->rates.slots = run->plan.fit.slots;
@@ -292,7 +296,9 @@ void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
   if (asked || stopping_) {
     if (auto saved = book_.save(); !saved) log::warn("local: {}", saved.error().message);
   } else {
-    auto verdict = exit ? classify_exit(*exit, run.log.text(), run.was_ready, run.killed)
+    auto kills = memory_kills();
+    bool memory_kill = !kills || !run.memory_kills || *kills != *run.memory_kills;
+    auto verdict = exit ? classify_exit(*exit, run.log.text(), {run.was_ready, run.killed, memory_kill})
                         : Verdict{Remedy::Never, came_up ? std::string{} : came_up.error().message};
     if (!run.stuck.empty()) verdict.reason = fmt::format("the engine was restarted: {}", run.stuck);
     else if (run.killed && !came_up) verdict.reason = came_up.error().message;
@@ -300,6 +306,7 @@ void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
     else if (exit && !came_up && *exit == Exit{false, 0}) verdict = {Remedy::Never, came_up.error().message};
     if (verdict.remedy == Remedy::SmallerContext && !model.halved) {
       model.halved = true;
+      estimate_need(model);
       model.problem.clear();
     } else {
       model.permanent = verdict.remedy == Remedy::Never;
@@ -312,7 +319,8 @@ void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
   if (stopping_) return;
   if (auto self = find(model.entry.name); self && self->state == State::Failed && !self->permanent)
     spawn(wake_later(self, self->backoff.retry_at()));
-  schedule();
   publish();
+  schedule();
+  publish_soon();
 }
 } // namespace intertie::local

@@ -51,13 +51,12 @@ std::uint64_t Supervisor::unevictable(const Model& but) const {
   return sum;
 }
 
-std::uint64_t Supervisor::needed_by(const Model& model) const {
+void Supervisor::estimate_need(Model& model) const {
   auto plan = plan_for(model);
   auto fit = predict_memory(model.entry.model, model.entry.repacked, plan.fit);
   // Once measured with the same plan, the measurement is the better prediction.
-  if (model.rates.resident > 0 && model.rates.context == plan.fit.context && model.rates.slots == plan.fit.slots)
-    return model.rates.resident + fit.prompt_cache;
-  return fit.ceiling();
+  bool measured = model.rates.resident > 0 && model.rates.context == plan.fit.context && model.rates.slots == plan.fit.slots;
+  model.needed = measured ? model.rates.resident + fit.prompt_cache : fit.ceiling();
 }
 
 Failure Supervisor::does_not_fit(const Model& model, std::uint64_t needed) const {
@@ -112,12 +111,12 @@ void Supervisor::enqueue(std::shared_ptr<Waiter> waiter) {
   }
   model->waiting.push_back(std::move(waiter));
   schedule();
-  publish();
+  publish_soon();
 }
 
 void Supervisor::abandon(const std::shared_ptr<Waiter>& waiter) {
   if (auto model = find(waiter->model)) std::erase(model->waiting, waiter);
-  publish();
+  publish_soon();
 }
 
 void Supervisor::release(const std::shared_ptr<Grant>& grant) {
@@ -138,7 +137,7 @@ void Supervisor::release(const std::shared_ptr<Grant>& grant) {
   run.pulse.cancel();
   grant_waiting(*model);
   schedule();
-  publish();
+  publish_soon();
 }
 
 void Supervisor::grant_waiting(Model& model) {
@@ -205,7 +204,7 @@ void Supervisor::want_running(const ModelPtr& model) {
     }
     if (now < model->backoff.retry_at()) return;       // wake_later() comes back
   }
-  auto needed = needed_by(*model);
+  auto needed = model->needed;
   if (needed + unevictable(*model) > budget()) {
     auto failure = does_not_fit(*model, needed);
     model->problem = failure.message;

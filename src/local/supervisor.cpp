@@ -9,7 +9,10 @@
 #include <set>
 #include <thread>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "core/log.hpp"
@@ -94,6 +97,7 @@ void Supervisor::refresh(Model& model) {
   model.key = rates_key(model.entry.file, model.entry.size, model.entry.modified, plan.threads, engine_);
   const auto* known = book_.find(model.key);
   model.rates = known != nullptr ? *known : guess_rates(model.entry.model, plan.threads, bandwidth_);
+  estimate_need(model);
   if (model.caps == Cap::None)
     model.caps = Cap::JsonObject | Cap::JsonSchema | Cap::Logprobs | (model.entry.model.tools ? Cap::Tools : Cap::None);
 }
@@ -163,17 +167,53 @@ void Supervisor::stop() {
   end_if_done();
 }
 
+namespace {
+// Speeds are learned with every answer; only a change that could change a decision is one.
+bool near(double a, double b) { return std::abs(a - b) <= 0.05 * std::max(std::abs(a), std::abs(b)); }
+
+bool same_facts(const Status& a, const Status& b) {
+  return a.facts.name == b.facts.name && a.state == b.state && a.problem == b.problem && a.file == b.file && a.fits == b.fits &&
+         a.calibrated == b.calibrated && a.pid == b.pid && a.facts.caps == b.facts.caps && a.facts.context == b.facts.context &&
+         near(a.facts.prompt_rate, b.facts.prompt_rate) && near(a.facts.output_rate, b.facts.output_rate) &&
+         near(a.facts.load_seconds, b.facts.load_seconds);
+}
+} // namespace
+
 void Supervisor::publish() {
   std::vector<Status> all;
+  auto limit = budget();
   for (const auto& name : order_)
-    if (auto model = find(name)) all.push_back(status_of(*model));
+    if (auto model = find(name)) all.push_back(status_of(*model, limit));
+  auto before = published.get();
+  bool changed = !std::ranges::equal(*before, all, same_facts);
+  if (!changed)                                        // drift in small steps must not hide a large one
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].facts.prompt_rate = (*before)[i].facts.prompt_rate;
+      all[i].facts.output_rate = (*before)[i].facts.output_rate;
+      all[i].facts.load_seconds = (*before)[i].facts.load_seconds;
+    }
   published.set(std::move(all));
+  if (changed) version.fetch_add(1, std::memory_order_release);
 }
 
-Status Supervisor::status_of(const Model& model) const {
+void Supervisor::publish_soon() {
+  if (publishing_ || stopping_) return;
+  publishing_ = true;
+  spawn(publish_later());
+}
+
+Task<> Supervisor::publish_later() {
+  auto executor = co_await asio::this_coro::executor;
+  Timer timer(executor, milliseconds{20});
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable_t<Executor>{}));
+  publishing_ = false;
+  publish();
+}
+
+Status Supervisor::status_of(const Model& model, std::uint64_t limit) const {
   const auto& gguf = model.entry.model;
   auto plan = model.run ? model.run->plan : plan_for(model);
-  auto needed = needed_by(model);
+  auto needed = model.needed;
   Status out;
   auto& facts = out.facts;
   facts.provider = "local";
@@ -194,8 +234,9 @@ Status Supervisor::status_of(const Model& model) const {
   out.architecture = gguf.architecture;
   out.parameters = gguf.parameters;
   out.file_bytes = gguf.file_bytes;
-  out.fits = model.run || needed + unevictable(model) <= budget();
+  out.fits = model.run || needed + unevictable(model) <= limit;
   out.calibrated = model.rates.measured;
+  out.overhead_ms = model.rates.overhead_ms;
   out.problem = !model.problem.empty() ? model.problem : engine_problem_;
   if (model.run) {
     out.pid = model.run->child.pid();

@@ -108,6 +108,7 @@ struct Model {
   Backoff backoff;
   Rates rates;
   std::string key;                         // in the RateBook
+  std::uint64_t needed = 0;                // bytes of memory, predicted or measured
   std::deque<std::shared_ptr<Waiter>> waiting;
   bool wanted = false;                     // load() was called: start without a waiter
   std::shared_ptr<Run> run;
@@ -129,6 +130,7 @@ struct Run {
   std::vector<std::pair<TimePoint, int>> suspects; // when to look whether an abandoned slot is idle
   std::shared_ptr<Cut> calibration;        // while one runs, it holds a slot
   TimePoint started;
+  std::optional<std::uint64_t> memory_kills; // the kernel's count at its start
   bool was_ready = false;
   bool exited = false;
   bool stopping = false;                   // asked to: drain, then stop
@@ -149,6 +151,7 @@ class Supervisor {
   // Any thread.
   std::shared_ptr<Mailbox> mailbox() { return mailbox_; }
   Snapshot<std::vector<Status>> published{std::vector<Status>{}};
+  std::atomic<unsigned> version{0};        // of everything but the counts of running and waiting
 
   // Supervisor's thread.
   void enqueue(std::shared_ptr<Waiter> waiter);
@@ -172,7 +175,7 @@ class Supervisor {
   std::uint64_t budget() const;
   std::uint64_t reserved() const;
   std::uint64_t unevictable(const Model& but) const;
-  std::uint64_t needed_by(const Model& model) const;
+  void estimate_need(Model& model) const;
   Failure does_not_fit(const Model& model, std::uint64_t needed) const;
   void fail_waiting(Model& model, const Failure& failure);
   void drain(Model& model, bool hurry);
@@ -195,8 +198,10 @@ class Supervisor {
 
   // supervisor.cpp
   void spawn(Task<> task);
-  void publish();
-  Status status_of(const Model& model) const;
+  void publish();                          // now: a state or a fact changed
+  void publish_soon();                     // counts changed: at most every 20 ms
+  Task<> publish_later();
+  Status status_of(const Model& model, std::uint64_t limit) const;
   ChildPlan plan_for(const Model& model) const;
   ModelFlags flags_for(const std::string& name) const;
   void refresh(Model& model);
@@ -220,6 +225,7 @@ class Supervisor {
   std::vector<std::string> order_;         // as the catalogue lists them
   std::uint64_t runs_ = 0;
   int tasks_ = 0;
+  bool publishing_ = false;
   bool stopping_ = false;
 };
 
