@@ -58,6 +58,18 @@ void read_root(Reader& reader, const toml::table& root, Config& config, const En
   });
   if (models != nullptr && reader.ok()) read_models(reader, *models, config);
 }
+
+// A preference for nobody is a slip of the pen.
+void check_preferred(Reader& reader, const toml::table& root, const Config& config) {
+  std::vector<std::string_view> known{"local"};
+  for (const auto& p : config.providers) known.push_back(p.name);
+  for (const auto& name : config.policy.prefer) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    auto message = fmt::format("policy.prefer names \"{}\", which is no provider: {}", name, did_you_mean(name, known));
+    if (const auto* node = root["policy"]["prefer"].node()) reader.wrong(node->source(), message);
+    else reader.wrong_variable("INTERTIE_POLICY_PREFER", message);
+  }
+}
 } // namespace
 
 Environment Environment::of_process() {
@@ -133,15 +145,8 @@ Result<Config> parse_config(std::string_view text, std::string_view file_name, c
   }
   read_root(reader, parsed.table(), config, environment);
   if (reader.ok()) apply_environment(reader, config, environment);
+  if (reader.ok()) check_preferred(reader, parsed.table(), config);
   if (!reader.ok()) return std::unexpected(reader.take());
-  for (const auto& name : config.policy.prefer) {
-    std::vector<std::string_view> known{"local"};
-    for (const auto& p : config.providers) known.push_back(p.name);
-    if (std::ranges::find(known, name) == known.end())
-      return bad_request(fmt::format("{}: policy.prefer names \"{}\", which is no provider: {}", file_name, name,
-                                     did_you_mean(name, known)),
-                         "bad_config");
-  }
   config.local.state_dir = config.paths.state_dir;
   config.local.runtime_dir = config.paths.runtime_dir;
   config.policy.digest = digest_of(policy_text(config.policy));

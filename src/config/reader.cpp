@@ -38,7 +38,8 @@ std::string did_you_mean(std::string_view word, std::span<const std::string_view
   std::vector<std::string> all(known.begin(), known.end());
   auto near = text::suggest(word, all, 2);
   if (!near.empty()) return fmt::format("did you mean \"{}\"?", fmt::join(near, "\" or \""));
-  return fmt::format("one of {} is meant", fmt::join(all, ", "));
+  if (all.empty()) return "there is nothing that it could be";
+  return fmt::format("{}{} is meant", all.size() > 1 ? "one of " : "", fmt::join(all, ", "));
 }
 
 void Reader::wrong(const toml::source_region& where, std::string_view message) {

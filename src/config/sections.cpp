@@ -123,6 +123,8 @@ std::span<const Section> sections() { return kSections; }
 std::vector<std::string_view> key_names(const Section& section) {
   std::vector<std::string_view> names;
   for (const auto& key : section.keys) names.push_back(key.name);
+  if (section.name == "policy") names.push_back("matrix");   // the sub-tables, read by readers of their own
+  if (section.name == "local") names.push_back("model");
   return names;
 }
 
