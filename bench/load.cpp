@@ -28,12 +28,15 @@ struct Options {
 };
 
 std::string make_body(const Options& options) {
-  std::string text = "{\"model\":\"" + options.model + "\",\"messages\":[{\"role\":\"system\",\"content\":\"You are a careful "
+  std::string text = "{\"model\":\"" + options.model +
+                     "\",\"messages\":[{\"role\":\"system\",\"content\":\"You are a careful "
                      "assistant who answers in short sentences.\"},{\"role\":\"user\",\"content\":\"";
-  if (options.stream) text += "chunks=" + std::to_string(options.chunks) + " pace=" + std::to_string(options.pace) + " ";
+  if (options.stream)
+    text += "chunks=" + std::to_string(options.chunks) + " pace=" + std::to_string(options.pace) + " ";
   std::string end = "\"}],\"temperature\":0.7,\"top_p\":0.95,\"max_completion_tokens\":512";
   end += options.stream ? ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" : "}";
-  constexpr std::string_view kWords = "Explain how the tide follows the moon and why the second bulge is on the far side. ";
+  constexpr std::string_view kWords =
+      "Explain how the tide follows the moon and why the second bulge is on the far side. ";
   while (text.size() + end.size() < options.body)
     text.append(kWords.substr(0, std::min(kWords.size(), options.body - text.size() - end.size())));
   return text + end;
@@ -41,14 +44,16 @@ std::string make_body(const Options& options) {
 
 std::string make_request(const Options& options) {
   std::string body = make_body(options);
-  return "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: OpenAI/Python 1.60.0\r\nAccept: application/json\r\n"
+  return "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: OpenAI/Python 1.60.0\r\nAccept: "
+         "application/json\r\n"
          "Content-Type: application/json\r\nAuthorization: Bearer sk-client-0123456789abcdef0123456789abcdef\r\n"
-         "X-Stainless-Lang: python\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+         "X-Stainless-Lang: python\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
 }
 
 // Takes an answer apart as it comes; knows both framings.
 class Answer {
-public:
+ public:
   // Bytes of the answer. True when it is whole.
   bool take(std::string_view bytes) {
     raw_.append(bytes);
@@ -70,12 +75,13 @@ public:
   std::string_view start() const { return std::string_view(raw_).substr(0, 400); }
   void reset() { raw_.clear(), body_.clear(), body_at_ = at_ = 0, length_ = -1, chunk_left_ = 0; }
 
-private:
+ private:
   bool read_head() {
     auto end = raw_.find("\r\n\r\n");
     if (end == std::string::npos) return false;
     body_at_ = at_ = end + 4;
-    if (auto value = header(std::string_view(raw_).substr(0, end), "content-length:")) length_ = std::atol(value->c_str());
+    if (auto value = header(std::string_view(raw_).substr(0, end), "content-length:"))
+      length_ = std::atol(value->c_str());
     return true;
   }
   bool read_chunks() {
@@ -139,9 +145,11 @@ void print_times(const char* name, std::vector<Nanos> records) {
 }
 
 class Load {
-public:
+ public:
   explicit Load(Options options)
-      : options_(std::move(options)), request_(make_request(options_)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      : options_(std::move(options)),
+        request_(make_request(options_)),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)),
         connections_(static_cast<std::size_t>(options_.connections)) {
     records_.latency.reserve(1 << 20);
     for (auto& connection : connections_) open(connection);
@@ -159,11 +167,13 @@ public:
       if (options_.rate > 0) follow_timetable();
     }
     double seconds = static_cast<double>(std::max(last_, end_) - counted_from_) / 1e9;
-    std::printf("{\"requests\":%zu,\"total\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"per_second\":%.1f,\"events\":%llu,\"late\":%llu",
-                records_.latency.size(), static_cast<unsigned long long>(records_.total),
-                static_cast<unsigned long long>(records_.errors), seconds,
-                static_cast<double>(records_.latency.size()) / seconds, static_cast<unsigned long long>(records_.events),
-                static_cast<unsigned long long>(records_.late));
+    std::printf(
+        "{\"requests\":%zu,\"total\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"per_second\":%.1f,\"events\":%llu,"
+        "\"late\":%llu",
+        records_.latency.size(), static_cast<unsigned long long>(records_.total),
+        static_cast<unsigned long long>(records_.errors), seconds,
+        static_cast<double>(records_.latency.size()) / seconds, static_cast<unsigned long long>(records_.events),
+        static_cast<unsigned long long>(records_.late));
     print_times("latency", records_.latency);
     if (!records_.first.empty()) print_times("first", records_.first);
     std::puts("}");
@@ -187,7 +197,7 @@ public:
     return records_.errors == 0 ? 0 : 1;
   }
 
-private:
+ private:
   void open(Connection& connection) {
     connection.fd = connect_to(options_.port);
     watch(epoll_, connection.fd, &connection);

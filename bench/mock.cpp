@@ -16,9 +16,8 @@ namespace {
 
 constexpr int kDefaultChunks = 64;
 constexpr std::string_view kId = R"("id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT")";
-constexpr std::string_view kUsage =
-    R"("usage":{"prompt_tokens":419,"completion_tokens":170,"total_tokens":589,)"
-    R"("prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0}})";
+constexpr std::string_view kUsage = R"("usage":{"prompt_tokens":419,"completion_tokens":170,"total_tokens":589,)"
+                                    R"("prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0}})";
 constexpr std::string_view kStreamHead =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n"
     "x-request-id: req_0123456789abcdef\r\nServer: mock\r\n\r\n";
@@ -34,7 +33,8 @@ std::string whole_answer() {
   std::string text(700, 'x');
   for (std::size_t i = 0; i < text.size(); i += 6) text[i] = ' ';
   std::string body = "{";
-  body.append(kId).append(R"(,"object":"chat.completion","created":1741569952,"model":"gpt-4.1-2025-04-14","choices":[{)");
+  body.append(kId).append(
+      R"(,"object":"chat.completion","created":1741569952,"model":"gpt-4.1-2025-04-14","choices":[{)");
   body.append(R"("index":0,"message":{"role":"assistant","content":")").append(text);
   body.append(R"(","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],)").append(kUsage);
   return answer("200 OK", body.append(R"(,"service_tier":"default"})"));
@@ -56,7 +56,8 @@ std::string as_chunk(std::string_view bytes) {
 // What each stream is made of, rendered once.
 struct Script {
   std::string whole = whole_answer();
-  std::string text = as_chunk(event(R"({"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null})"));
+  std::string text =
+      as_chunk(event(R"({"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null})"));
   std::string finish = as_chunk(event(R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"})"));
   std::string last = as_chunk(event("", "," + std::string(kUsage)) + "data: [DONE]\n\n") + "0\r\n\r\n";
 };
@@ -107,7 +108,7 @@ bool well_formed(const Request& request) {
 }
 
 class Mock {
-public:
+ public:
   explicit Mock(int port) : listener_(listen_on(port)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     watch(epoll_, listener_, nullptr);
   }
@@ -126,7 +127,7 @@ public:
     }
   }
 
-private:
+ private:
   void accept_all() {
     for (;;) {
       int fd = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -143,7 +144,8 @@ private:
 
   void drop(Connection& connection) {
     close(connection.fd);
-    gone_.push_back(std::move(connections_[static_cast<std::size_t>(connection.fd)])); // events of this round may name it
+    gone_.push_back(
+        std::move(connections_[static_cast<std::size_t>(connection.fd)])); // events of this round may name it
   }
 
   void read(Connection& connection) {
@@ -162,11 +164,12 @@ private:
 
   bool serve(Connection& connection, const Request& request) {
     if (request.head.starts_with("GET /stats ")) {
-      return send_all(connection.fd, answer("200 OK", "{\"requests\":" + std::to_string(requests_) + ",\"malformed\":" +
-                                                          std::to_string(malformed_) + "}"));
+      return send_all(connection.fd, answer("200 OK", "{\"requests\":" + std::to_string(requests_) +
+                                                          ",\"malformed\":" + std::to_string(malformed_) + "}"));
     }
     if (request.head.starts_with("GET /v1/models ")) {
-      return send_all(connection.fd, answer("200 OK", R"({"object":"list","data":[{"id":"gpt-4.1","object":"model"}]})"));
+      return send_all(connection.fd,
+                      answer("200 OK", R"({"object":"list","data":[{"id":"gpt-4.1","object":"model"}]})"));
     }
     ++requests_;
     if (!well_formed(request)) {
@@ -195,7 +198,9 @@ private:
       connection.first = false;
       return send_all(connection.fd, std::string(kStreamHead) + script_.text);
     }
-    return send_all(connection.fd, connection.left == 0 ? script_.last : connection.left == 1 ? script_.finish : script_.text);
+    return send_all(connection.fd, connection.left == 0   ? script_.last
+                                   : connection.left == 1 ? script_.finish
+                                                          : script_.text);
   }
 
   void send_due() {

@@ -170,6 +170,8 @@ class Field:
             return self.make_nginx("candidate")
         home, port, path = self.directory / "candidate", free_port(), pathlib.Path(self.options.candidate).resolve()
         home.mkdir(exist_ok=True)
+        if not path.exists():
+            raise SystemExit(f"bench: no {path}; `./dev build` makes it, or name another with --candidate")
         if self.options.candidate_args is not None:
             arguments = self.options.candidate_args.format(port=port, mock=self.mock.port).split()
             return Server(path.name, [path, *arguments], port, ready="", log=str(home / "log"))
