@@ -89,11 +89,10 @@ std::string environment_file(const char* name, std::string_view otherwise) {
 
 // The same provider is asked once, whatever number of rows want to know.
 std::function<Result<Answer>(const provider::Provider&)> asking_once() {
-  constexpr milliseconds kLimit{8'000};
   auto known = std::make_shared<std::map<std::string, Result<Answer>>>();
   return [known](const provider::Provider& provider) {
     auto at = known->find(provider.name);
-    if (at == known->end()) at = known->emplace(provider.name, get_models(provider, fetch, kLimit)).first;
+    if (at == known->end()) at = known->emplace(provider.name, get_models(provider, fetch, milliseconds{8'000})).first;
     return at->second;
   };
 }

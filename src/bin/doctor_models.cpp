@@ -11,15 +11,18 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 
 #include <fmt/format.h>
 
 #include "bin/doctor.hpp"
+#include "bin/models_files.hpp"
 #include "bin/models_hash.hpp"
 #include "bin/terminal.hpp"
 #include "core/text.hpp"
 #include "local/arguments.hpp"
 #include "local/fit.hpp"
+#include "local/sha256.hpp"
 
 namespace intertie::bin {
 namespace {
@@ -191,25 +194,35 @@ Verdict check_model_files(const World& world) {
   return {Level::Fail, wrong, fmt::format("get it again: intertie models rm {}, then pull or add it anew", example)};
 }
 
+namespace {
+// Ok with an empty finding: nothing is recorded for that file.
+Verdict compare_hash(const local::Entry& entry, const std::string& file) {
+  auto recorded = recorded_hash(file);
+  auto again = fmt::format("get it again: intertie models rm {}, then pull or add it anew", entry.name);
+  if (!recorded) return {Level::Warn, recorded.error().message, fmt::format("rm '{}', then add the model anew", hash_file_of(file))};
+  if (recorded->empty()) return {};
+  std::error_code error;
+  ProgressBar bar(fmt::format("hashing {}", entry.name), std::filesystem::file_size(file, error));
+  bool visible = on_terminal(STDERR_FILENO);
+  auto actual = local::sha256_file(file, [&](std::uint64_t done) { if (visible) bar.at(done); });
+  if (visible) fmt::print(stderr, "\r\x1b[K");
+  if (!actual) return {Level::Fail, actual.error().message, again};
+  if (*actual == *recorded) return {Level::Ok, "as recorded"};
+  return {Level::Fail, fmt::format("{} has changed since its hash was recorded (sha256 {}…, recorded {}…)", entry.name,
+                                   actual->substr(0, 12), recorded->substr(0, 12)), again};
+}
+} // namespace
+
 Verdict check_model_hashes(const World& world) {
   int compared = 0;
-  for (const auto& entry : world.models) {
-    auto recorded = recorded_hash(entry.file);
-    if (!recorded) return {Level::Warn, recorded.error().message, fmt::format("record it anew: rm '{}' && intertie models add '{}'",
-                                                                             hash_file_of(entry.file), entry.file)};
-    if (recorded->empty()) continue;
-    ProgressBar bar(fmt::format("hashing {}", entry.name), entry.size);
-    auto actual = sha256_of(entry.file, on_terminal(STDERR_FILENO) ? Progress([&](std::uint64_t done) { bar.at(done); }) : Progress{});
-    if (on_terminal(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
-    if (!actual) return {Level::Fail, actual.error().message, "look at the disk: dmesg | tail"};
-    if (*actual != *recorded)
-      return {Level::Fail, fmt::format("{} has changed since it was recorded (sha256 {}…, recorded {}…)", entry.name, actual->substr(0, 12),
-                                       recorded->substr(0, 12)),
-              fmt::format("get it again: intertie models rm {}, then pull or add it anew", entry.name)};
-    ++compared;
-  }
+  for (const auto& entry : world.models)
+    for (const auto& part : model_parts(entry.file)) {
+      auto verdict = compare_hash(entry, part);
+      if (verdict.level != Level::Ok) return verdict;
+      if (!verdict.finding.empty()) ++compared;
+    }
   if (compared == 0) return {Level::Ok, "no hash is recorded (models of other programs have none)"};
-  return {Level::Ok, fmt::format("{} as recorded", compared == 1 ? "1 model is" : fmt::format("{} models are", compared))};
+  return {Level::Ok, fmt::format("{} as recorded", compared == 1 ? "1 file is" : fmt::format("{} files are", compared))};
 }
 
 Verdict check_model_memory(const World& world) {

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -14,14 +13,16 @@ namespace intertie::bin {
 namespace {
 namespace fs = std::filesystem;
 
-std::vector<fs::path> parts_of(const fs::path& file) {
-  auto split = local::split_name(file.filename().string());
-  if (!split) return {file};
-  std::vector<fs::path> parts;
-  for (std::uint32_t part = 1; part <= split->parts; ++part) parts.emplace_back(local::part_path(file.string(), part));
+} // namespace
+
+std::vector<std::string> model_parts(const std::string& file) {
+  constexpr std::uint32_t kMostParts = 1000;     // a name is no reason to make a million paths
+  auto split = local::split_name(fs::path(file).filename().string());
+  if (!split || split->parts > kMostParts) return {file};
+  std::vector<std::string> parts;
+  for (std::uint32_t part = 1; part <= split->parts; ++part) parts.push_back(local::part_path(file, part));
   return parts;
 }
-} // namespace
 
 Result<Removed> remove_model(const std::string& data_dir, const std::string& file) {
   auto own = fs::path(data_dir) / "models";
@@ -32,7 +33,8 @@ Result<Removed> remove_model(const std::string& data_dir, const std::string& fil
                 fmt::format("{} isn't Intertie's: it stays. Delete it with the program that brought it, or leave that store out "
                             "([local] import_ollama, import_lmstudio, import_hf, stores)", file), "not_ours");
   Removed out;
-  for (const auto& part : parts_of(file)) {
+  for (const auto& name : model_parts(file)) {
+    fs::path part(name);
     auto status = fs::symlink_status(part, error);
     if (status.type() == fs::file_type::not_found) continue;
     bool link = status.type() == fs::file_type::symlink;
@@ -43,7 +45,7 @@ Result<Removed> remove_model(const std::string& data_dir, const std::string& fil
     if (!fs::remove(part, error) || error)
       return fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't delete {}: {}", part.string(), error.message()));
     if (!link) out.deleted += size;
-    fs::remove(hash_file_of(part.string()), error);
+    fs::remove(hash_file_of(name), error);
   }
   return out;
 }

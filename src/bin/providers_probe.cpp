@@ -156,7 +156,6 @@ class Steps {
     }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
-    std::string_view text;
     bool whole = parser.parse(answer->body).get(root) == simdjson::SUCCESS && root["choices"].at(0).error() == simdjson::SUCCESS;
     if (!whole) return add("answer", StepState::Failed, "what came is no chat completion", "is base_url right (with /v1)?");
     return add("answer", StepState::Ok, fmt::format("{} answered in {} ms", model, took));
@@ -205,6 +204,8 @@ std::vector<std::string> listed_models(std::string_view body) {
   }
   return out;
 }
+
+std::vector<Step> probe_provider(const provider::Provider& provider, const Probe& probe) { return Steps(provider, probe).run(); }
 
 Result<Answer> get_models(const provider::Provider& provider, const Fetch& fetch, milliseconds limit) {
   auto path = provider.spec->quirks.azure_path
