@@ -41,6 +41,11 @@ bool empty(dom::element e, const char* key) {
 
 std::string took(std::int64_t us) { return us < 1000 ? fmt::format("{} µs", us) : us < 1'000'000 ? fmt::format("{:.0f} ms", static_cast<double>(us) / 1e3) : fmt::format("{:.1f} s", static_cast<double>(us) / 1e6); }
 
+std::string cost(dom::element r, std::string_view unknown) {
+  std::int64_t micro_usd = 0;
+  return r["micro_usd"].get(micro_usd) == simdjson::SUCCESS ? text::human_dollars(micro_usd) : std::string(unknown);
+}
+
 void print_legs(dom::element r) {
   if (empty(r, "legs")) { fmt::print("Ran:       nowhere\n"); return; }
   for (auto leg : list(r, "legs")) {
@@ -67,7 +72,7 @@ void print_receipt(dom::element r) {
   fmt::print("Outcome:   {} (HTTP {}) in {}, decided in {}\n", str(r, "outcome"), num(r, "status"), took(num(r, "total_us")),
              took(num(r, "decide_us")));
   print_legs(r);
-  auto data_class = str(r, "class");
+  auto data_class = str(r, "data_class");
   fmt::print("Data:      {}\n", data_class.empty() ? "not scanned: nothing could have left this device" :
              fmt::format("class {} ({})", data_class, describe(parse_class(data_class).value_or(DataClass::C6))));
   for (auto finding : list(r, "findings")) {
@@ -75,8 +80,8 @@ void print_receipt(dom::element r) {
     if (finding.get(name) == simdjson::SUCCESS) fmt::print("           found {}\n", name);
   }
   fmt::print("Tokens:    {} in, {} out ({})\n", num(r, "prompt_tokens"), num(r, "completion_tokens"),
-             flag(r, "measured") ? "measured" : "estimated");
-  fmt::print("Cost:      {}\n", flag(r, "price_known") ? text::human_dollars(num(r, "micro_usd")) : "unknown price");
+             flag(r, "tokens_measured") ? "measured" : "estimated");
+  fmt::print("Cost:      {}\n", cost(r, "unknown: no price is on record"));
   print_judged(r);
   if (!empty(r, "counterfactuals")) {
     fmt::print("\n{}\n", paint(Colour::Bold, "What would change it"));
@@ -91,7 +96,7 @@ std::vector<std::string> receipt_row(dom::element r) {
   std::string where = "-";
   for (auto leg : list(r, "legs")) where = str(leg, "place") + " " + str(leg, "provider") + "/" + str(leg, "model");
   return {str(r, "id"), str(r, "at"), str(r, "outcome"), where, fmt::format("{}+{}", num(r, "prompt_tokens"), num(r, "completion_tokens")),
-          flag(r, "price_known") ? text::human_dollars(num(r, "micro_usd")) : "?", took(num(r, "total_us"))};
+          cost(r, "?"), took(num(r, "total_us"))};
 }
 
 // Prints rows newer than `after`, oldest first; gives the newest id.

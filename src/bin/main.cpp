@@ -130,12 +130,23 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return line.app.exit(error) == 0 ? kOk : kUsage;
   }
-  auto config = config::load_config(line.options.config_file);
+  auto config = load(line.options);
   log::start(config ? config->log_level : "info");
   return line.chosen(line.options, config);
 }
 
 } // namespace
+
+// What the command line says goes over the environment, which goes over the file.
+Result<config::Config> load(const Options& options) {
+  auto environment = config::Environment::of_process();
+  auto set = [&](const char* name, const std::string& value) { if (!value.empty()) environment.variables[name] = value; };
+  set("INTERTIE_CONFIG", options.config_file);
+  set("INTERTIE_SERVER_LISTEN", options.listen);
+  set("INTERTIE_LOCAL_ENGINE", options.engine);
+  if (options.io_threads > 0) set("INTERTIE_SERVER_IO_THREADS", std::to_string(options.io_threads));
+  return config::load_config(environment);
+}
 
 int complain(const Failure& failure) {
   fmt::print(stderr, "intertie: {}\n", failure.message);

@@ -130,7 +130,7 @@ class Wakes {
 };
 
 void reload(gateway::State& state, const Options& options) {
-  auto config = config::load_config(options.config_file);
+  auto config = load(options);
   if (!config) {
     log::error("configuration not reloaded, the old one stays: {}", config.error().message);
     return;
@@ -138,19 +138,11 @@ void reload(gateway::State& state, const Options& options) {
   auto old = state.config();
   if (config->server.port != old->server.port || config->server.address != old->server.address)
     log::warn("[server] listen changed: that needs a restart; everything else is in force");
-  // What the command line or the system chose stays.
+  // A port that the system chose stays.
   config->server.port = old->server.port;
   config->server.address = old->server.address;
-  if (!options.engine.empty()) config->local.engine = options.engine;
   state.apply(std::move(*config));
   log::info("configuration reloaded, policy {}", state.config()->policy.digest);
-}
-
-Result<> apply_options(const Options& options, config::Config& config) {
-  if (!options.listen.empty()) TRY_VOID(config::set_listen(config, options.listen));
-  if (!options.engine.empty()) config.local.engine = options.engine;
-  if (options.io_threads > 0) config.server.io_threads = options.io_threads;
-  return {};
 }
 
 std::unique_ptr<ledger::Ledger> open_ledger(const config::Config& config) {
@@ -169,7 +161,6 @@ Result<std::unique_ptr<local::Engines>> start_engines(const config::Config& conf
 
 int serve(const Options& options, config::Config config) {
   harden();
-  if (auto ok = apply_options(options, config); !ok) return complain(ok.error());
   for (const auto& folder : {config.paths.state_dir, config.paths.data_dir, config.paths.runtime_dir})
     if (auto ok = make_private_folder(folder); !ok) log::error("{}", ok.error().message);
   Wakes wakes(config.paths.config_file);

@@ -52,6 +52,9 @@ int config_init(const Options& options, const config::Config& config);
 int doctor(const Options& options, const Result<config::Config>& config);
 int completion(const Options& options);
 
+// The configuration in force: the command line over the environment over the file.
+Result<config::Config> load(const Options& options);
+
 // Prints a Failure on stderr ("intertie: …") and gives the exit code that goes with it.
 int complain(const Failure& failure);
 

@@ -3,9 +3,8 @@
 #include <algorithm>
 
 namespace intertie::engine {
-namespace {
 
-ModelFacts facts_of(const provider::Provider& provider, const provider::ConfiguredModel& model) {
+ModelFacts Catalogue::facts_of(const provider::Provider& provider, const provider::ConfiguredModel& model) const {
   ModelFacts facts;
   facts.provider = provider.name;
   facts.name = model.name;
@@ -18,14 +17,16 @@ ModelFacts facts_of(const provider::Provider& provider, const provider::Configur
   facts.caps_known = model.caps_known;
   facts.context = model.context;
   facts.quality = model.quality;
+  const auto* listed = prices_ ? prices_->find(provider.spec->name, model.name) : nullptr;
   if (model.price) facts.price = *model.price;
+  else if (provider.paid && listed != nullptr) facts.price = listed->price;
   else facts.price.known = !provider.paid;
   return facts;
 }
 
-} // namespace
-
-Catalogue::Catalogue(std::vector<Reachable> remotes, std::vector<LocalModel> locals) : remotes_(std::move(remotes)) {
+Catalogue::Catalogue(std::vector<Reachable> remotes, std::vector<LocalModel> locals,
+                     std::shared_ptr<const ledger::PriceTable> prices)
+    : remotes_(std::move(remotes)), prices_(std::move(prices)) {
   for (auto& local : locals) entries_.push_back({std::move(local.facts), kNoRemote, local.condition});
   provider_names_.emplace_back(kLocal);
   for (std::uint16_t r = 0; r < remotes_.size(); ++r) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/model.hpp"
+#include "ledger/prices.hpp"
 #include "provider/health.hpp"
 #include "provider/open.hpp"
 #include "route/decide.hpp"
@@ -34,7 +35,9 @@ class Catalogue {
   Catalogue() = default;
   Catalogue(Catalogue&&) = default;          // no copies: by_name_ looks into entries_
   Catalogue& operator=(Catalogue&&) = default;
-  Catalogue(std::vector<Reachable> remotes, std::vector<LocalModel> locals);
+  // `prices` fills in what the configuration does not say.
+  Catalogue(std::vector<Reachable> remotes, std::vector<LocalModel> locals,
+            std::shared_ptr<const ledger::PriceTable> prices = nullptr);
 
   struct Entry {
     ModelFacts facts;
@@ -55,8 +58,10 @@ class Catalogue {
   std::vector<std::string> names() const;  // as clients may say them, for suggestions and /v1/models
 
  private:
+  ModelFacts facts_of(const provider::Provider& provider, const provider::ConfiguredModel& model) const;
   route::Candidate candidate(const Entry& entry, std::uint16_t id, TimePoint now) const;
   std::vector<Reachable> remotes_;
+  std::shared_ptr<const ledger::PriceTable> prices_;
   std::vector<Entry> entries_;
   std::vector<std::string> provider_names_;
   std::vector<std::uint16_t> on_device_;

@@ -9,9 +9,11 @@ std::uint32_t micros_since(const Call& call, TimePoint start) {
 }
 } // namespace
 
-Task<LegEnd> run_leg(Call& call, guard::Cleared cleared, provider::Target target, Reply& reply, provider::Opener& opener) {
+Task<LegEnd> run_leg(Call& call, guard::Cleared cleared, provider::Target target, milliseconds keepalive_after, Reply& reply,
+                     provider::Opener& opener) {
   LegEnd end;
   auto start = call.clock.now();
+  auto last_written = start;
   auto stream = co_await opener.open(std::move(cleared), target, call);
   if (!stream) { end.failure = std::move(stream).error(); co_return end; }
   for (;;) {
@@ -22,9 +24,11 @@ Task<LegEnd> run_leg(Call& call, guard::Cleared cleared, provider::Target target
     if (piece.usage) end.usage = *piece.usage;
     end.pieces += piece.pieces;
     if (end.first_token_us == 0 && piece.shape != DeltaShape::Progress) end.first_token_us = micros_since(call, start);
-    if (piece.shape == DeltaShape::Progress) continue;
+    bool progress = piece.shape == DeltaShape::Progress;
+    if (progress && call.clock.now() - last_written < keepalive_after) continue;
+    last_written = progress ? call.clock.now() : last_written;
     // After this write there is no fallback.
-    auto written = co_await reply.write(piece);
+    auto written = progress ? co_await reply.keep_alive() : co_await reply.write(piece);
     if (!written) { end.client_gone = true; end.failure = std::move(written).error(); co_return end; }
   }
 }

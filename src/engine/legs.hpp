@@ -14,7 +14,8 @@ struct LegEnd {
   std::uint32_t pieces = 0;            // for the estimate when no usage came
   std::uint32_t first_token_us = 0;    // since the leg began
 };
-Task<LegEnd> run_leg(Call& call, guard::Cleared cleared, provider::Target target, Reply& reply, provider::Opener& opener);
+Task<LegEnd> run_leg(Call& call, guard::Cleared cleared, provider::Target target, milliseconds keepalive_after, Reply& reply,
+                     provider::Opener& opener);
 
 // The tokens to bill: measured, or estimated from what was sent and seen.
 Usage settle(const LegEnd& end, const Ask& ask);

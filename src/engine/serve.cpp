@@ -105,28 +105,19 @@ void keep_health(const Reachable* reachable, const std::optional<Failure>& failu
   else reachable->health->succeeded();
 }
 
-std::int64_t cost(const Usage& usage, const Price& price) {
-  auto cached = std::min(usage.cached_tokens, usage.prompt_tokens);
-  auto cached_price = price.cached_input > 0 ? price.cached_input : price.input;
-  auto total = (usage.prompt_tokens - cached) * price.input + cached * cached_price + usage.completion_tokens * price.output;
-  return (total + 500'000) / 1'000'000;
-}
-
-void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask, const ModelFacts& facts, const Services& s) {
+void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask, const ModelFacts& facts) {
   Usage usage = settle(end, ask);
   receipt.usage.prompt_tokens += usage.prompt_tokens;
   receipt.usage.completion_tokens += usage.completion_tokens;
   receipt.usage.cached_tokens += usage.cached_tokens;
   receipt.usage.measured = usage.measured;
-  std::optional<Price> price = facts.price;
-  if (!facts.price.known && s.price) price = s.price(facts.provider, facts.name);
-  receipt.price_known = price && price->known;
-  if (receipt.price_known) receipt.micro_usd += cost(usage, *price);
+  receipt.price_known = facts.price.known;
+  receipt.micro_usd += ledger::cost(usage, facts.price);
 }
 
 // Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
 Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Reply& reply, provider::Opener& opener,
-                                      Services& services) {
+                                      Services& services, milliseconds keepalive_after) {
   std::optional<Failure> failure;
   for (const auto& leg : p.plan.legs) {
     auto cleared = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust);
@@ -144,10 +135,10 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, why});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
                             budget};
-    auto end = co_await run_leg(call, std::move(*cleared), target, reply, opener);
+    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
     auto now = call.clock.now();
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);
-    settle_receipt(p.receipt, end, ask, *leg.model, services);
+    settle_receipt(p.receipt, end, ask, *leg.model);
     auto& tried = p.receipt.legs.emplace_back();
     tried = {leg.model->provider, leg.model->name, leg.model->place, std::string(route::to_string(leg.why)), {}, {},
              end.first_token_us, micros_between(begun, now)};
@@ -188,7 +179,7 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   std::optional<Failure> failure = p.plan.refusal;
   bool refused = failure.has_value();
   if (asked.hints.route_only && !refused) (void)co_await reply.routed(p.plan, call.id);
-  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services);
+  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services, asked.keepalive_after);
   auto outcome = outcome_of(call, reply, failure, refused || (failure && failure->fault == Fault::OurPolicy));
 
   // The client gets a whole answer or a typed failure in its own dialect, never a silent cut.

@@ -2,7 +2,6 @@
 // Knows no sockets and no dialect: the way out is a Reply. Runs on the connection's io thread.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -35,6 +34,7 @@ class Reply {
   virtual ~Reply() = default;
   virtual void answering(const Answering& answering) = 0;          // before the first write of a leg; may come again
   virtual Task<Result<>> write(const Delta& delta) = 0;
+  virtual Task<Result<>> keep_alive() = 0;                         // commits a stream with a comment; nothing otherwise
   virtual Task<Result<>> finish(const Usage& usage) = 0;
   virtual Task<Result<>> refuse(const Failure& failure) = 0;       // an error answer, or an error event once committed
   virtual Task<Result<>> routed(const route::Plan& plan, CallId id) = 0; // route-only: the plan is the answer
@@ -49,7 +49,6 @@ struct Services {
   const Snapshot<Catalogue>& catalogue;
   ledger::Ledger* ledger;                    // null: no record can be kept, only the device may serve
   Metrics& metrics;
-  std::function<std::optional<Price>(std::string_view provider, std::string_view model)> price;
 };
 
 // What one request brings besides its Ask.
@@ -57,6 +56,7 @@ struct Asked {
   std::string_view endpoint;                 // "chat.completions"
   std::string_view caller;
   route::Hints hints{};
+  milliseconds keepalive_after{15'000};      // a stream that waits longer gets a comment, so that proxies don't cut it
 };
 
 Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services);

@@ -83,6 +83,11 @@ Task<Result<>> ChatReply::write(const Delta& delta) {
   co_return aggregator_.feed(delta.raw);
 }
 
+Task<Result<>> ChatReply::keep_alive() {
+  if (!stream_) co_return Result<>{};
+  co_return co_await relay(": ping\n\n");
+}
+
 Task<Result<>> ChatReply::finish(const Usage& usage) {
   auto now = std::chrono::duration_cast<seconds>(clock_.wall().time_since_epoch()).count();
   if (!stream_) {

@@ -16,6 +16,7 @@ class ChatReply final : public engine::Reply {
   ChatReply(net::Exchange& exchange, const Ask& ask, const Clock& clock);
   void answering(const engine::Answering& answering) override;
   Task<Result<>> write(const Delta& delta) override;
+  Task<Result<>> keep_alive() override;
   Task<Result<>> finish(const Usage& usage) override;
   Task<Result<>> refuse(const Failure& failure) override;
   Task<Result<>> routed(const route::Plan& plan, CallId id) override;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/log.hpp"
+
 namespace intertie::gateway {
 namespace {
 
@@ -34,6 +36,7 @@ State::State(config::Config config, const Clock& clock, std::unique_ptr<local::E
     : clock_(clock), started_(clock.now()), engines_(std::move(engines)), ledger_(std::move(ledger)),
       config_(std::move(config)), policy_(config_.get()->policy), catalogue_(engine::Catalogue{}) {
   std::lock_guard lock(rebuilding_);
+  load_prices();
   rebuild();
 }
 
@@ -42,6 +45,7 @@ void State::apply(config::Config config) {
   if (engines_) engines_->configure(config.local);
   policy_.set(config.policy);
   config_.set(std::move(config));
+  load_prices();
   reachable_.clear();       // a changed configuration is what brings a provider back that was out
   rebuild();
 }
@@ -50,6 +54,12 @@ void State::refresh() {
   if (!engines_ || engines_->version() == engines_seen_.load(std::memory_order_acquire)) return;
   std::lock_guard lock(rebuilding_);
   if (engines_->version() != engines_seen_.load(std::memory_order_acquire)) rebuild();
+}
+
+void State::load_prices() {
+  auto table = ledger::PriceTable::load(config_.get()->paths.prices_file);
+  if (!table) log::error("{}; the built-in prices are used", table.error().message);
+  prices_ = std::make_shared<const ledger::PriceTable>(table ? std::move(*table) : ledger::PriceTable::built_in());
 }
 
 void State::rebuild() {
@@ -62,11 +72,11 @@ void State::rebuild() {
       known = {std::make_shared<const provider::Remote>(provider), std::make_shared<provider::Health>()};
     remotes.push_back(known);
   }
-  catalogue_.set(engine::Catalogue(std::move(remotes), local_models(engines_.get())));
+  catalogue_.set(engine::Catalogue(std::move(remotes), local_models(engines_.get()), prices_));
 }
 
 engine::Services State::services() {
-  return {clock_, policy_, catalogue_, ledger_.get(), metrics_, ledger::price_of};
+  return {clock_, policy_, catalogue_, ledger_.get(), metrics_};
 }
 
 } // namespace intertie::gateway

@@ -36,6 +36,7 @@ class State {
   TimePoint started() const { return started_; }
 
  private:
+  void load_prices();
   void rebuild();
   const Clock& clock_;
   TimePoint started_;
@@ -46,6 +47,7 @@ class State {
   Snapshot<route::Policy> policy_;
   Snapshot<engine::Catalogue> catalogue_;
   std::mutex rebuilding_;
+  std::shared_ptr<const ledger::PriceTable> prices_;               // under rebuilding_, as is reachable_
   std::atomic<unsigned> engines_seen_{0};
   std::unordered_map<std::string, engine::Reachable> reachable_;  // under rebuilding_
 };

@@ -112,6 +112,12 @@ void find_stripe_key(std::string_view text, Sink sink, void* to) {
 void find_google_key(std::string_view text, Sink sink, void* to) {
   find_shape(text, {"AIza", is_word, 35, 35}, sink, to);
 }
+void find_groq_key(std::string_view text, Sink sink, void* to) {
+  find_shape(text, {"gsk_", is_alnum, 40, 80}, sink, to);
+}
+void find_xai_key(std::string_view text, Sink sink, void* to) {
+  find_shape(text, {"xai-", is_alnum, 60, 100}, sink, to);
+}
 void find_huggingface_token(std::string_view text, Sink sink, void* to) {
   find_shape(text, {"hf_", is_alnum, 34, 40, mixed}, sink, to);
 }

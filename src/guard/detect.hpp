@@ -25,6 +25,8 @@ void find_gitlab_token(std::string_view text, Sink sink, void* to);
 void find_slack_token(std::string_view text, Sink sink, void* to);
 void find_stripe_key(std::string_view text, Sink sink, void* to);
 void find_google_key(std::string_view text, Sink sink, void* to);
+void find_groq_key(std::string_view text, Sink sink, void* to);
+void find_xai_key(std::string_view text, Sink sink, void* to);
 void find_huggingface_token(std::string_view text, Sink sink, void* to);
 void find_npm_token(std::string_view text, Sink sink, void* to);
 void find_sendgrid_key(std::string_view text, Sink sink, void* to);

@@ -19,6 +19,8 @@ constexpr std::array kDetectors = std::to_array<Detector>({
     {"SLACK_TOKEN", C4, find_slack_token},
     {"STRIPE_KEY", C4, find_stripe_key},
     {"GOOGLE_KEY", C4, find_google_key},
+    {"GROQ_KEY", C4, find_groq_key},
+    {"XAI_KEY", C4, find_xai_key},
     {"HUGGINGFACE_TOKEN", C4, find_huggingface_token},
     {"NPM_TOKEN", C4, find_npm_token},
     {"SENDGRID_KEY", C4, find_sendgrid_key},

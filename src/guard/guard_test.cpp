@@ -138,7 +138,7 @@ const std::vector<std::string> kHostile{
     "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----\nabcd:", "-----END ", "-",
     "-----BEGIN PRIVATE KEY-----\nabc\\n", "PuTTY-User-Key-File-", "PuTTY-User-Key-File-2Private-Lines:", "PuTTY-User-Key-File-2\nPrivate-Lines:aaaaaaaaaaaa:",
     "sk-", " sk-", "sk-a1", " sk-ant-", "AKIA", " AKIA", "ghp_", " ghp_a1", "github_pat_", "glpat-", " glpat-", "xoxb-", " xoxb-1",
-    "sk_live_", " rk_test_", "whsec_", "AIza", " AIza", "hf_", " npm_", "SG.", "SG.a", "SK", " SKa", "1:AA", "12345678:AA", "eyJ", " eyJ",
+    "sk_live_", " rk_test_", "whsec_", "AIza", " AIza", " gsk_", " xai-a1", "hf_", " npm_", "SG.", "SG.a", "SK", " SKa", "1:AA", "12345678:AA", "eyJ", " eyJ",
     "eyJa.eyJ", "eyJaaaaaaaaa.", "eyJaaaaaaaaa.eyJa.", "a", "\n", "\\n", " "};
 
 double seconds_for(const Detector& row, std::string_view text) {

@@ -4,7 +4,7 @@
 
 namespace intertie::wire {
 namespace {
-std::string apply(std::string_view body, const BodyEdits& edits) {
+std::string edited(std::string_view body, const BodyEdits& edits) {
   std::string out;
   auto list = edits.edits();
   std::size_t at = 0;
@@ -29,7 +29,7 @@ TEST(Fields, SetsRenamesAndRemoves) {
   edits.set("max_tokens", "5");
   edits.rename("n", "m");
   edits.remove("model");
-  EXPECT_EQ(apply(kBody, edits), R"({"max_tokens":5, "messages":[{"a":"}]"}] ,"stream":true,"m":1 })");
+  EXPECT_EQ(edited(kBody, edits), R"({"max_tokens":5, "messages":[{"a":"}]"}] ,"stream":true,"m":1 })");
 }
 TEST(Fields, RemovesAnySubset) {
   for (unsigned mask = 0; mask < 16; ++mask) {
@@ -37,10 +37,10 @@ TEST(Fields, RemovesAnySubset) {
     std::string_view names[] = {"model", "messages", "stream", "n"};
     for (unsigned i = 0; i < 4; ++i)
       if (mask & (1U << i)) edits.remove(names[i]);
-    auto left = top_level_fields(apply(kBody, edits));
-    EXPECT_EQ(left.size(), 4U - static_cast<unsigned>(__builtin_popcount(mask))) << apply(kBody, edits);
-    EXPECT_EQ(apply(kBody, edits).find(",}"), std::string::npos) << apply(kBody, edits);
-    EXPECT_EQ(apply(kBody, edits).find(", }"), std::string::npos) << apply(kBody, edits);
+    auto left = top_level_fields(edited(kBody, edits));
+    EXPECT_EQ(left.size(), 4U - static_cast<unsigned>(__builtin_popcount(mask))) << edited(kBody, edits);
+    EXPECT_EQ(edited(kBody, edits).find(",}"), std::string::npos) << edited(kBody, edits);
+    EXPECT_EQ(edited(kBody, edits).find(", }"), std::string::npos) << edited(kBody, edits);
   }
 }
 } // namespace

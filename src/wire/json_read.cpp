@@ -7,7 +7,7 @@
 
 namespace intertie::wire {
 namespace {
-constexpr std::size_t kKeptParser = 1U << 20;
+constexpr std::size_t kKeptParser = 256U << 10;
 
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
