@@ -157,8 +157,11 @@ World world_of(const Result<config::Config>& config) {
   world.cpu_quota = cpu_quota();
   world.own_pid = ::getpid();
   if (config) {
-    auto answer = ask_daemon(*config, {.path = "/healthz"});
-    world.daemon_answers = answer && answer->status == 200;
+    // Whoever has the port may say nothing at all: no longer than this is waited.
+    auto hasty = *config;
+    hasty.server.request_timeout = milliseconds{3'000};
+    auto answer = ask_daemon(hasty, {.path = "/intertie/v1/status"});
+    world.daemon_answers = answer && answer->status == 200 && answer->body.find("\"local_models\"") != std::string::npos;
   }
   world.models = local::Catalogue{}.scan(local::store_places(world.settings, variable));
   world.list_models = asking_once();

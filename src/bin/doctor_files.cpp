@@ -108,7 +108,7 @@ Verdict check_folders(const World& world) {
       return {Level::Fail, fmt::format("the {} folder {} can't be made: {} is a file", folder.what, folder.path, at),
               fmt::format("move {} away", at)};
     if (int error = try_to_write(at); error != 0 && error != ENOSPC)
-      return {Level::Fail, fmt::format("the {} folder {} can't be written: {}", folder.what, folder.path, std::strerror(error)),
+      return {Level::Fail, fmt::format("can't write the {} folder {}: {}", folder.what, folder.path, std::strerror(error)),
               fmt::format("make it yours: sudo chown -R $(id -un) '{}' && chmod 700 '{}'", at, at)};
   }
   return {Level::Ok, fmt::format("{} and {} can be written", world.paths.data_dir, world.paths.state_dir)};

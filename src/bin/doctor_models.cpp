@@ -89,8 +89,9 @@ bool names_flag(std::string_view help, std::string_view flag) {
 
 std::string names_of(const std::vector<std::string>& names) {
   std::string out;
-  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
+  constexpr std::size_t kMost = 5;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i) out += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > kMost ? fmt::format("{} and {} more", out, names.size() - kMost) : out;
 }
 
 } // namespace
@@ -168,7 +169,7 @@ Verdict check_engine_version(const World& world) {
     for (const auto& flag : needed_flags())
       if (!names_flag(help->output, flag)) lacking.push_back(flag);
   if (!lacking.empty())
-    return {Level::Fail, fmt::format("{} is too old: it doesn't know {}", *engine, names_of(lacking)), replace};
+    return {Level::Fail, fmt::format("{} is too old, or no llama-server: it doesn't know {}", *engine, names_of(lacking)), replace};
   return {Level::Ok, shown(version->output)};
 }
 

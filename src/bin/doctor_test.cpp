@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -121,6 +122,12 @@ TEST_F(Doctor, TheTableHasDistinctNames) {
   EXPECT_GE(ids.size(), 16U);
 }
 
+TEST_F(Doctor, EveryRowIsDocumented) {
+  std::ifstream in(INTERTIE_SOURCE_DIR "/docs/doctor.md");
+  std::string page{std::istreambuf_iterator<char>(in), {}};
+  for (const auto& check : checks()) EXPECT_NE(page.find("| `" + std::string(check.id) + "` |"), std::string::npos) << check.id;
+}
+
 TEST_F(Doctor, AHealthyMachineHasNoComplaint) {
   auto file = add_model("tiny");
   ASSERT_TRUE(record_hash(file, *local::sha256_file(file)));
@@ -153,7 +160,7 @@ TEST_F(Doctor, AFolderThatIsAFile) {
 
 TEST_F(Doctor, AFolderThatCantBeWritten) {
   world_.paths.state_dir = "/proc/intertie";   // where not even root may make a file
-  expect_found("folders", Level::Fail, "can't be written");
+  expect_found("folders", Level::Fail, "can't write");
 }
 
 TEST_F(Doctor, FullDisk) {

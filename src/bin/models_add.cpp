@@ -106,7 +106,9 @@ Result<local::Entry> pull_url(const config::Config& config, const Options& optio
   order.name = options.name;
   order.data_dir = config.local.data_dir;
   auto path = options.file.substr(0, options.file.find_first_of("?#"));
-  TRY(auto name, Pull(std::move(order), path.substr(path.rfind('/') + 1)).run());
+  auto pulled = Pull(std::move(order), path.substr(path.rfind('/') + 1)).run();
+  if (!pulled && pulled.error().code == "wrong_hash") pulled.error().message += fmt::format(" (--sha256 says {})", options.sha256);
+  TRY(auto name, std::move(pulled));
   TRY(auto entry, own_entry(config.local.data_dir, name));
   if (!entry.problem.empty()) return bad_request(entry.problem, "unusable_model");
   TRY_VOID(record_hash(entry.file, options.sha256));

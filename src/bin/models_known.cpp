@@ -138,7 +138,9 @@ void overlay_status(KnownModels& models, std::string_view status_json) {
 
 KnownModels known_models(const config::Config& config) {
   auto models = scan_models(config.local, variable_of_process, static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  if (auto answer = ask_daemon(config, {.path = "/intertie/v1/status"}); answer && answer->status == 200)
+  auto hasty = config;   // whoever has the port may say nothing at all
+  hasty.server.request_timeout = milliseconds{3'000};
+  if (auto answer = ask_daemon(hasty, {.path = "/intertie/v1/status"}); answer && answer->status == 200)
     overlay_status(models, answer->body);
   return models;
 }

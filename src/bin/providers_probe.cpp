@@ -179,7 +179,7 @@ std::string_view to_string(StepState state) {
 }
 
 bool key_missing(const provider::Provider& provider) {
-  return provider.auth != provider::Auth::None && provider.key.empty() && !provider.spec->key_env.empty();
+  return provider.auth != provider::Auth::None && provider.key.empty();
 }
 
 std::string key_state(const provider::Provider& provider) {
