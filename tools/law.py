@@ -10,7 +10,7 @@ USES = {
     "core": "", "wire": "core", "guard": "core", "route": "core", "net": "core", "store": "core",
     "provider": "core wire guard net", "local": "core net store", "ledger": "core store",
     "engine": "core guard route provider ledger", "config": "core route provider local",
-    "gateway": "core wire net route engine ledger local config",
+    "gateway": "core wire net route provider engine ledger local config",
     "bin": "core wire guard route net store provider local ledger engine config gateway",
 }
 # Third-party headers and the only folders that may include them.
@@ -19,7 +19,7 @@ FENCES = {
     r"boost/asio/impl/src\.hpp": "core",
     r"boost/(asio|beast)/": "net local bin",   # local supervises children from its own thread's context
     r"openssl/(ssl|bio|x509|err)": "net",
-    r"openssl/": "net local store guard",      # hashes
+    r"openssl/": "net local store guard config", # hashes
     r"sqlite3\.h": "store",
     r"simdjson\.h": "wire local provider config ledger gateway bin",
     r"toml\+\+": "config",

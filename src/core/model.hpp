@@ -21,6 +21,7 @@ struct Price {
 struct ModelFacts {
   std::string provider;          // name of the configured provider; "local" for supervised children
   std::string name;              // the provider's own name for it
+  std::string alias;             // the name clients use for it when the configuration gives one; else empty
   Place place = Place::Device;
   Trust trust = Trust::T0;
   bool paid = false;

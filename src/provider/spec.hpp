@@ -68,4 +68,13 @@ struct Provider {
   std::vector<ConfiguredModel> models;
 };
 
+// Where a model of a provider really runs. A server on this device may pass some on to its maker's cloud (Ollama's names
+// with -cloud or :cloud); those count as any cloud that costs money, whatever the provider was declared to be.
+struct Standing {
+  Place place;
+  Trust trust;
+  bool paid;
+};
+Standing standing(const Provider& provider, std::string_view model);
+
 } // namespace intertie::provider

@@ -1,0 +1,269 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <latch>
+#include <thread>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ledger/ledger.hpp"
+#include "ledger/prices.hpp"
+#include "ledger/rows.hpp"
+#include "store/database.hpp"
+
+namespace intertie::ledger {
+namespace {
+namespace fs = std::filesystem;
+
+class LedgerTest : public testing::Test {
+ protected:
+  LedgerTest() {
+    std::string name = (fs::temp_directory_path() / "intertie-ledger-XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+    file_ = (folder_ / "state" / "receipts.db").string();
+  }
+  ~LedgerTest() override { fs::remove_all(folder_); }
+  std::unique_ptr<Ledger> open() {
+    auto ledger = Ledger::open(file_);
+    EXPECT_TRUE(ledger.has_value()) << (ledger ? "" : ledger.error().message);
+    return ledger ? *std::move(ledger) : nullptr;
+  }
+  fs::path folder_;
+  std::string file_;
+};
+
+Receipt receipt(std::uint64_t id) {
+  Receipt r;
+  r.id = CallId{id};
+  r.at = WallTime{milliseconds{1'800'000'000'123}};
+  r.endpoint = "chat.completions";
+  r.caller = "curl";
+  r.asked_model = "auto";
+  r.finding_types = {"EMAIL×2"};
+  r.class_known = true;
+  r.data_class = DataClass::C2;
+  r.usage = {12, 34, 5, true};
+  r.micro_usd = 42;
+  r.price_known = true;
+  r.decide_us = 3;
+  r.first_token_us = 90'000;
+  r.total_us = 1'000'000;
+  r.policy_digest = "0123456789abcdef";
+  r.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up", 0, 1000},
+            {"local", "small", Place::Device, "fallback", "", "", 90'000, 999'000}};
+  r.explain = [] {
+    return Explanation{{{"local", "small", Place::Device, true, "fallback", "number 2 in line"}}, {"openai (cloud) if paid"}};
+  };
+  return r;
+}
+std::uint64_t spread(std::uint64_t n) { return n << 45; }   // ids whose first characters differ
+
+TEST_F(LedgerTest, KeepsAReceiptAndShowsIt) {
+  auto ledger = open();
+  ledger->post(receipt(spread(3)));
+  ledger->flush();
+  EXPECT_EQ(ledger->counters().written, 1U);
+  auto json = receipt_json(file_, to_string(CallId{spread(3)}));
+  ASSERT_TRUE(json.has_value()) << json.error().message;
+  EXPECT_EQ(*json,
+            R"({"id":")" + to_string(CallId{spread(3)}) +
+            R"(","at":"2027-01-15T08:00:00.123Z","endpoint":"chat.completions","caller":"curl","asked_model":"auto",)"
+            R"("provider":"local","model":"small","place":"device","stream":false,"outcome":"answered","status":200,)"
+            R"("data_class":"C2","findings":["EMAIL×2"],"prompt_tokens":12,"completion_tokens":34,"cached_tokens":5,)"
+            R"("tokens_measured":true,"micro_usd":42,"decide_us":3,"first_token_us":90000,"total_us":1000000,)"
+            R"("policy":"0123456789abcdef","legs":[{"provider":"office","model":"qwen","place":"edge",)"
+            R"("why":"nearest_that_fits","failure":"transient","failure_message":"it hung up","first_token_us":0,)"
+            R"("total_us":1000},{"provider":"local","model":"small","place":"device","why":"fallback","failure":null,)"
+            R"("first_token_us":90000,"total_us":999000}],"judged":[{"provider":"local","model":"small","place":"device",)"
+            R"("chosen":true,"code":"fallback","sentence":"number 2 in line"}],"counterfactuals":["openai (cloud) if paid"]})");
+}
+
+TEST_F(LedgerTest, FindsByPrefixLastAndSaysWhatIsWrong) {
+  EXPECT_EQ(receipt_json(file_, "last").error().code, "no_receipts");
+  auto ledger = open();
+  EXPECT_NE(receipt_json(file_, "last").error().message.find("no receipts yet"), std::string::npos);
+  for (std::uint64_t n : {1, 2, 3}) ledger->post(receipt(spread(n)));
+  ledger->post(receipt(spread(3) + 1));
+  ledger->flush();
+  auto second = to_string(CallId{spread(2)});
+  auto lower = second.substr(0, 6);
+  for (char& c : lower) c = static_cast<char>(std::tolower(c));
+  EXPECT_NE(receipt_json(file_, lower)->find(second), std::string::npos);
+  EXPECT_NE(receipt_json(file_, "last")->find(to_string(CallId{spread(3) + 1})), std::string::npos);
+  auto several = receipt_json(file_, to_string(CallId{spread(3)}).substr(0, 8));
+  ASSERT_FALSE(several.has_value());
+  EXPECT_NE(several.error().message.find("beginning of several"), std::string::npos);
+  for (std::string_view bad : {"", "abc", "not an id", "UUUUU", "00000000000000000"})
+    EXPECT_EQ(receipt_json(file_, bad).error().code, "bad_receipt_id") << bad;
+  auto none = receipt_json(file_, "ZZZZZZ");
+  ASSERT_FALSE(none.has_value());
+  EXPECT_EQ(none.error().kind, FailureKind::NotFound);
+  EXPECT_NE(none.error().message.find("did you mean"), std::string::npos);
+}
+
+TEST_F(LedgerTest, ListsRecentOldestFirstAndFollows) {
+  auto ledger = open();
+  for (std::uint64_t n = 1; n <= 5; ++n) ledger->post(receipt(spread(n)));
+  ledger->flush();
+  auto newest = recent_json(file_, 2, std::nullopt);
+  ASSERT_EQ(newest->size(), 2U);
+  EXPECT_NE(newest->at(0).find(to_string(CallId{spread(4)})), std::string::npos);
+  EXPECT_NE(newest->at(1).find(to_string(CallId{spread(5)})), std::string::npos);
+  auto next = recent_json(file_, 10, CallId{spread(3)});
+  ASSERT_EQ(next->size(), 2U);
+  EXPECT_NE(next->at(0).find(to_string(CallId{spread(4)})), std::string::npos);
+}
+
+TEST_F(LedgerTest, DrainsWhenItIsDestroyed) {
+  {
+    auto ledger = open();
+    for (std::uint64_t n = 1; n <= 100; ++n) ledger->post(receipt(n));
+  }
+  EXPECT_EQ(recent_json(file_, 1000, std::nullopt)->size(), 100U);
+}
+
+TEST_F(LedgerTest, ManyThreadsPost) {
+  auto ledger = open();
+  std::vector<std::thread> threads;
+  for (std::uint64_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] { for (std::uint64_t n = 0; n < 500; ++n) ledger->post(receipt(t * 1000 + n)); });
+  for (auto& thread : threads) thread.join();
+  ledger->flush();
+  EXPECT_EQ(ledger->counters().written, 2000U);
+  EXPECT_EQ(recent_json(file_, 9999, std::nullopt)->size(), 2000U);
+}
+
+TEST_F(LedgerTest, AFullRingDropsTheOldestAndCountsThem) {
+  auto ledger = open();
+  std::latch writing(1), go_on(1);
+  auto blocker = receipt(1);
+  blocker.explain = [&] { writing.count_down(); go_on.wait(); return Explanation{}; };
+  ledger->post(std::move(blocker));
+  writing.wait();                                  // the writer is busy: everything now stays in the ring
+  for (std::uint64_t n = 0; n < 8192 + 100; ++n) ledger->post(receipt(spread(1) + n));
+  go_on.count_down();
+  ledger->flush();
+  auto counters = ledger->counters();
+  EXPECT_EQ(counters.dropped, 100U);
+  EXPECT_EQ(counters.written, 8193U);
+  EXPECT_EQ(counters.posted, counters.written + counters.dropped + counters.failed);
+  EXPECT_EQ(receipt_json(file_, to_string(CallId{spread(1) + 99})).error().kind, FailureKind::NotFound);
+  EXPECT_TRUE(receipt_json(file_, to_string(CallId{spread(1) + 100})).has_value());
+}
+
+TEST_F(LedgerTest, ABrokenDatabaseKeepsServingAndRecovers) {
+  auto ledger = open();
+  auto other = store::Database::open(file_, store::Mode::ReadWrite);
+  ASSERT_TRUE(other->execute("ALTER TABLE receipts RENAME TO away").has_value());
+  for (std::uint64_t n = 1; n <= 3; ++n) ledger->post(receipt(n));
+  ledger->flush();
+  EXPECT_EQ(ledger->counters().failed, 3U);
+  ASSERT_TRUE(other->execute("ALTER TABLE away RENAME TO receipts").has_value());
+  ledger->post(receipt(4));
+  ledger->flush();
+  EXPECT_EQ(ledger->counters().written, 1U);
+}
+
+TEST_F(LedgerTest, OpenSaysWhatToDoAboutABadFile) {
+  fs::create_directories(folder_ / "state");
+  std::ofstream(file_) << std::string(8192, 'x');
+  auto damaged = Ledger::open(file_);
+  ASSERT_FALSE(damaged.has_value());
+  EXPECT_NE(damaged.error().message.find("move it away"), std::string::npos) << damaged.error().message;
+  fs::remove(file_);
+  {
+    auto newer = store::Database::open(file_, store::Mode::ReadWrite);
+    ASSERT_TRUE(newer->execute("PRAGMA user_version=99").has_value());
+  }
+  EXPECT_EQ(Ledger::open(file_).error().kind, FailureKind::Unsupported);
+  EXPECT_EQ(recent_json(file_, 1, std::nullopt).error().kind, FailureKind::Unsupported);
+  auto nowhere = Ledger::open("/proc/intertie/receipts.db");
+  EXPECT_EQ(nowhere.error().kind, FailureKind::Denied);
+}
+
+TEST_F(LedgerTest, TheFileIsPrivateAndTheFolderToo) {
+  auto ledger = open();
+  struct stat facts{};
+  ASSERT_EQ(::stat(file_.c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777, 0600U);
+  ASSERT_EQ(::stat((folder_ / "state").c_str(), &facts), 0);
+  EXPECT_EQ(facts.st_mode & 0777, 0700U);
+}
+
+// From every version that was ever released (0 is an empty file); rows written then can be read now.
+TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
+  for (std::size_t version = 0; version <= schema().size(); ++version) {
+    auto file = file_ + std::to_string(version);
+    {
+      auto old = store::Database::open(file, store::Mode::ReadWrite);
+      ASSERT_TRUE(old->migrate(schema().first(version)).has_value());
+      if (version >= 1) {
+        auto row = old->prepare("INSERT INTO receipts VALUES('0000000000001',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,NULL,"
+                                "'[]',0,0,0,0,NULL,1,0,5,'','[]','[]','[]')");
+        ASSERT_TRUE(row.has_value()) << row.error().message;
+        ASSERT_TRUE(row->run().has_value());
+      }
+    }
+    if (version < schema().size()) EXPECT_EQ(recent_json(file, 1, std::nullopt).error().kind, FailureKind::Unavailable);
+    ASSERT_TRUE(Ledger::open(file).has_value());
+    EXPECT_EQ(recent_json(file, 9, std::nullopt)->size(), version >= 1 ? 1U : 0U);
+  }
+}
+
+// The columns are an allow-list: a receipt has no field that could hold a prompt, an answer or a matched text.
+TEST_F(LedgerTest, NoColumnHoldsContent) {
+  auto ledger = open();
+  auto database = store::Database::open(file_, store::Mode::ReadOnly);
+  auto columns = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('receipts')");
+  ASSERT_TRUE(columns->step().value());
+  EXPECT_EQ(columns->text(0),
+            "id at_ms endpoint caller asked_model provider model place stream outcome status data_class findings "
+            "prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us first_token_us total_us policy legs "
+            "judged counterfactuals");
+}
+
+TEST(Prices, TheFileInShareIsTheOneBuiltIn) {
+  std::ifstream in(std::string(INTERTIE_SOURCE_DIR) + "/share/prices.toml");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_EQ(text, built_in_prices_text());
+  for (const auto& row : PriceTable::built_in().rows()) {
+    EXPECT_TRUE(row.source.starts_with("https://")) << row.model;
+    EXPECT_EQ(row.date.size(), 10U);
+    EXPECT_LE(row.price.cached_input, row.price.input) << row.model;
+  }
+}
+
+TEST(Prices, CostCountsCachedTokensAtTheirOwnPrice) {
+  const auto* row = PriceTable::built_in().find("openai", "gpt-4o-mini");
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->price.input, 150'000);
+  EXPECT_EQ(cost({1'000'000, 0, 0, true}, row->price), 150'000);
+  EXPECT_EQ(cost({1'000'000, 1'000'000, 1'000'000, true}, row->price), 75'000 + 600'000);
+  EXPECT_EQ(cost({1, 0, 0, true}, row->price), 1) << "rounded up";
+  EXPECT_EQ(cost({5, 0, 9, true}, row->price), 1) << "more cached than there was counts as all of it";
+  EXPECT_EQ(cost({4'000'000'000, 4'000'000'000, 0, true}, {1'000'000'000'000, 0, 1'000'000'000'000, true}),
+            8'000'000'000'000'000);
+  EXPECT_EQ(cost({10, 10, 0, true}, Price{}), 0);
+  EXPECT_EQ(PriceTable::built_in().find("openai", "no-such"), nullptr);
+}
+
+TEST(Prices, MistakesHaveAPosition) {
+  auto message = [](std::string_view text) {
+    auto table = PriceTable::parse(text, "p.toml");
+    return table ? std::string("fine") : table.error().message;
+  };
+  std::string good = "[[price]]\nprovider = \"a\"\nmodel = \"b\" # c\ninput = 1\noutput = 2.5\ndate = \"2025-01-01\"\n";
+  EXPECT_EQ(message(good), "fine");
+  EXPECT_EQ(message("provider = \"a\"\n"), "p.toml:1:1: a [[price]] line is missing before this");
+  EXPECT_EQ(message("[[price]]\n  modle = \"a\"\n"), "p.toml:2:3: unknown key: did you mean \"model\"?");
+  EXPECT_EQ(message("[[price]]\ninput = -1\n"), "p.toml:2:1: a number of dollars per million tokens is meant, such as 0.15");
+  EXPECT_EQ(message("[[price]]\ninput = 1 2\n"), "p.toml:2:1: there is more on this line than one value");
+  EXPECT_EQ(message("[[price]]\nmodel = b\n"), "p.toml:2:1: a string in double quotes is meant");
+  EXPECT_EQ(message("[[price]]\ndate = \"soon\"\n"), "p.toml:2:1: a date is written \"2025-09-01\"");
+  EXPECT_EQ(message("[price]\n"), "p.toml:1:1: only [[price]] tables are known here");
+  EXPECT_EQ(message("[[price]]\nmodel = \"b\"\n"), "p.toml:1:1: this [[price]] needs a provider and a model");
+}
+} // namespace
+} // namespace intertie::ledger
