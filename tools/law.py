@@ -10,7 +10,7 @@ USES = {
     "core": "", "wire": "core", "guard": "core", "route": "core", "net": "core", "store": "core",
     "provider": "core wire guard net", "local": "core net store", "ledger": "core store",
     "engine": "core guard route provider ledger", "config": "core route provider local",
-    "gateway": "core wire net route engine ledger local config",
+    "gateway": "core wire net route provider engine ledger local config",
     "bin": "core wire guard route net store provider local ledger engine config gateway",
 }
 # Third-party headers and the only folders that may include them.

@@ -43,8 +43,8 @@ struct Failure {
   FailureKind kind = FailureKind::Internal;
   Fault fault = Fault::Ours;
   std::string message;                                // one sentence for a person, with the fix in it where there is one
-  std::string code;                                   // machine code such as "model_not_found"; may be empty
-  std::string param;                                  // request field at fault; may be empty
+  std::string code{};                                 // machine code such as "model_not_found"; may be empty
+  std::string param{};                                // request field at fault; may be empty
   std::optional<std::chrono::seconds> retry_after{};
   int upstream_status = 0;                            // status an upstream answered with, 0 = none
   std::string upstream_body{};                        // its JSON error body, bounded; relayed, never logged

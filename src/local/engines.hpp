@@ -23,8 +23,8 @@ struct ModelFlags {                         // a person's wishes for one model; 
   std::uint32_t context = 0;                // 0 = min(model's, 8192)
   std::uint32_t slots = 0;                  // 0 = 1
   bool pinned = false;                      // never evicted, never unloaded when idle
-  std::optional<seconds> keep_alive;        // idle time before unload; 0 = at once; negative = never
-  std::vector<std::string> arguments;       // passed to the child as they are, last
+  std::optional<seconds> keep_alive{};      // idle time before unload; 0 = at once; negative = never
+  std::vector<std::string> arguments{};     // passed to the child as they are, last
 };
 
 struct Settings {
@@ -56,11 +56,17 @@ struct Status {
   std::uint64_t file_bytes = 0;
   bool fits = true;                         // could be loaded after evicting everything that may be
   bool calibrated = false;                  // rates measured on this machine
+  double overhead_ms = 0;                   // from a request to its first token, apart from reading the prompt
   int pid = 0;
   int running = 0;                          // answers in progress
   int waiting = 0;
   std::string problem;                      // why Failed or unusable, with the fix; empty otherwise
 };
+
+// Time to the first token of a prompt of so many tokens, loading included when the model is not ready.
+milliseconds first_token(const Status& status, std::uint32_t prompt_tokens);
+
+struct Limits;                              // limits.hpp: the supervisor's times, shortened by tests
 
 // The right to one slot of a ready child. Releasing is automatic.
 class Lease {
@@ -85,6 +91,7 @@ class Lease {
 class Engines {
  public:
   static Result<std::unique_ptr<Engines>> start(Settings settings, const Clock& clock);
+  static Result<std::unique_ptr<Engines>> start(Settings settings, const Clock& clock, const Limits& limits);
   ~Engines();                               // stops and reaps every child
 
   // Waits in the model's queue until a slot is free, loading the model if need be. Called from an io thread's coroutine and

@@ -62,10 +62,12 @@ class Worker {
   void run();                             // until stop()
   void stop(milliseconds grace);          // any thread: refuse new work, cancel what runs after `grace`, end run()
 
+  class Core;                             // net's own view of a Worker: worker_core.hpp
+  Core& core() { return *core_; }
+
  private:
   friend class Watched;
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Core> core_;
 };
 
 } // namespace intertie::net

@@ -47,15 +47,18 @@ class ChatAggregator {
  private:
   struct ToolCall { std::string id, type, name, arguments; };
   struct Choice {
-    std::string content, reasoning, refusal, finish_reason, logprobs;
-    bool has_content = false;
+    std::string content, reasoning, refusal, finish_reason, logprobs, refusal_logprobs;   // logprobs: JSON, comma-separated
+    bool has_content = false, has_refusal = false, has_logprobs = false;
     std::vector<ToolCall> tool_calls;
   };
+  struct Reader;   // reads parsed events into this; in aggregate.cpp
   std::vector<Choice> choices_;
   std::string id_, model_, fingerprint_, service_tier_;
   std::int64_t created_ = 0;
+  std::size_t size_ = 0;   // bytes fed, bounded
 };
-// And the other way: one complete answer as stream events, for a client that asked for a stream. Ends with [DONE].
+// And the other way: one complete answer as stream events, for a client that asked for a stream. Ends with [DONE]. The usage
+// event is the answer's own; an answer without usage gives none.
 Result<std::string> chat_answer_as_events(std::string_view body, bool include_usage);
 
 // {"error":{"message","type","param","code"}}, as official clients read it. Relays an upstream's own JSON error body.

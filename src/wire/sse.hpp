@@ -21,7 +21,11 @@ class SseFramer {
   bool mid_event() const { return !carry_.empty(); }
 
  private:
+  std::string_view without_mark(std::string_view bytes);
+
   std::size_t most_;
+  bool started_ = false;   // the byte order mark, if any, is behind us
+  bool after_cr_ = false;  // the last event ended with CR: a LF that follows belongs to it
   std::string carry_;      // the beginning of an event still incomplete
   std::string joined_;     // what the last feed() returned when it had to be put together
 };
@@ -32,6 +36,7 @@ class DataReader {
  public:
   explicit DataReader(std::string_view events) : rest_(events) {}
   std::optional<std::string_view> next();
+  std::string_view rest() const { return rest_; }   // what comes after the event last returned
 
  private:
   std::string_view rest_;

@@ -1,0 +1,206 @@
+#include "engine/serve.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/legs.hpp"
+#include "guard/clear.hpp"
+#include "guard/scan.hpp"
+
+namespace intertie::engine {
+namespace {
+
+// What one request carries from pass to pass.
+struct Passage {
+  std::shared_ptr<const route::Policy> policy;
+  std::shared_ptr<const Catalogue> catalogue;
+  std::unique_ptr<Catalogue::Entry> made_up;
+  std::vector<route::Candidate> candidates;
+  route::Signals signals;
+  guard::Findings findings;
+  route::Plan plan;
+  ledger::Receipt receipt;
+};
+
+std::uint32_t micros_between(TimePoint from, TimePoint to) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<microseconds>(to - from).count());
+}
+
+void gather(Passage& p, const Call& call, const Ask& ask, const Asked& asked, const Services& services) {
+  p.policy = services.policy.get();
+  p.catalogue = services.catalogue.get();
+  p.signals.wish = route::parse_model_name(ask.model, p.catalogue->provider_names());
+  p.signals.prompt_tokens = ask.estimated_prompt_tokens();
+  p.signals.max_output_tokens = ask.max_tokens.value_or(0);
+  p.signals.needs = ask.needs;
+  p.signals.hints = asked.hints;
+  p.signals.deadline = call.left();
+  p.candidates = p.catalogue->candidates(p.signals.wish, call.clock.now(), p.made_up);
+}
+
+void decide(Passage& p, const Ask& ask) {
+  // The scan runs only if decide() asks: where nothing may leave the device, nothing needs scanning for egress.
+  auto data_class = [&] {
+    p.findings = guard::scan(ask);
+    return p.findings.highest(p.policy->matrix.unknown);
+  };
+  p.plan = route::decide(p.signals, *p.policy, p.candidates, data_class);
+}
+
+ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask, const Asked& asked, const Clock& clock) {
+  ledger::Receipt r;
+  r.id = call.id;
+  r.at = clock.wall();
+  r.endpoint = asked.endpoint;
+  r.caller = asked.caller;
+  r.asked_model = ask.model.substr(0, 200);
+  r.stream = ask.stream;
+  r.data_class = p.plan.data_class;
+  r.class_known = p.plan.class_known;
+  r.policy_digest = p.policy->digest;
+  r.decide_us = micros_between(call.started, clock.now());
+  return r;
+}
+
+const Catalogue::Entry& entry_of(const Passage& p, std::uint16_t id) {
+  return id < p.catalogue->entries().size() ? p.catalogue->entries()[id] : *p.made_up;
+}
+
+// Runs on the ledger's thread; keeps the catalogue alive by itself.
+ledger::Explanation explain(const Passage& p) {
+  ledger::Explanation out;
+  for (const auto& reason : p.plan.reasons) {
+    const auto& facts = entry_of(p, reason.candidate).facts;
+    bool chosen = false;
+    for (const auto& leg : p.plan.legs) chosen = chosen || leg.candidate == reason.candidate;
+    out.judged.push_back({facts.provider, facts.name, facts.place, chosen, std::string(route::to_string(reason.code)),
+                          route::render(reason, facts)});
+  }
+  out.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
+  return out;
+}
+
+std::vector<std::string> name_findings(const guard::Findings& findings) {
+  std::vector<std::pair<std::string_view, int>> counts;
+  for (const auto& finding : findings.list) {
+    auto name = guard::detectors()[finding.detector].name;
+    auto at = std::ranges::find(counts, name, &std::pair<std::string_view, int>::first);
+    if (at == counts.end()) counts.emplace_back(name, 1);
+    else ++at->second;
+  }
+  std::vector<std::string> out;
+  for (auto [name, count] : counts) out.push_back(std::string(name) + "×" + std::to_string(count));
+  return out;
+}
+
+std::string reason_sentence(const Passage& p, const route::Leg& leg) {
+  for (const auto& reason : p.plan.reasons)
+    if (reason.candidate == leg.candidate) return route::render(reason, *leg.model);
+  return std::string(route::to_string(leg.why));
+}
+
+void keep_health(const Reachable* reachable, const std::optional<Failure>& failure, const Call& call, TimePoint now) {
+  if (reachable == nullptr || call.cancellation.reason() == CancelReason::ClientGone) return;
+  if (failure) reachable->health->failed(*failure, now);
+  else reachable->health->succeeded();
+}
+
+void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask, const ModelFacts& facts) {
+  Usage usage = settle(end, ask);
+  receipt.usage.prompt_tokens += usage.prompt_tokens;
+  receipt.usage.completion_tokens += usage.completion_tokens;
+  receipt.usage.cached_tokens += usage.cached_tokens;
+  receipt.usage.measured = usage.measured;
+  receipt.price_known = facts.price.known;
+  receipt.micro_usd += ledger::cost(usage, facts.price);
+}
+
+// Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
+Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Reply& reply, provider::Opener& opener,
+                                      Services& services, milliseconds keepalive_after) {
+  std::optional<Failure> failure;
+  for (const auto& leg : p.plan.legs) {
+    auto cleared = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust);
+    if (!cleared) { failure = std::move(cleared).error(); continue; }
+    if (services.ledger == nullptr && leg.model->place != Place::Device) {
+      failure = Failure{.kind = FailureKind::Unavailable, .fault = Fault::OurPolicy, .message = "the ledger can't be "
+                        "written, so nothing may leave this device; see `intertie doctor`", .code = "no_ledger", .param = {}};
+      continue;
+    }
+    const auto& entry = entry_of(p, leg.candidate);
+    const auto* reachable = p.catalogue->remote(entry);
+    auto begun = call.clock.now();
+    auto budget = std::chrono::duration_cast<milliseconds>(call.left() * double{leg.deadline_share});
+    std::string why = reason_sentence(p, leg);
+    reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, why});
+    provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
+                            budget};
+    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
+    auto now = call.clock.now();
+    if (!end.client_gone) keep_health(reachable, end.failure, call, now);
+    settle_receipt(p.receipt, end, ask, *leg.model);
+    auto& tried = p.receipt.legs.emplace_back();
+    tried = {leg.model->provider, leg.model->name, leg.model->place, std::string(route::to_string(leg.why)), {}, {},
+             end.first_token_us, micros_between(begun, now)};
+    if (end.first_token_us > 0 && p.receipt.first_token_us == 0)
+      p.receipt.first_token_us = micros_between(call.started, begun) + end.first_token_us;
+    failure = std::move(end.failure);
+    if (!failure) co_return std::nullopt;
+    tried.failure = end.client_gone ? "client_gone" : facts(failure->fault).name;
+    tried.failure_message = failure->message;
+    if (end.client_gone || call.cancellation.cancelled() || reply.committed() || !facts(failure->fault).next_leg) break;
+    reply.restart();
+  }
+  co_return failure;
+}
+
+ledger::Outcome outcome_of(const Call& call, const Reply& reply, const std::optional<Failure>& failure, bool refused) {
+  if (!failure) return ledger::Outcome::Answered;
+  if (call.cancellation.reason() == CancelReason::ClientGone) return ledger::Outcome::ClientGone;
+  if (refused) return ledger::Outcome::Refused;
+  return reply.committed() ? ledger::Outcome::BrokenMidStream : ledger::Outcome::Failed;
+}
+
+} // namespace
+
+Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services) {
+  auto passage = std::make_shared<Passage>();
+  auto& p = *passage;
+  services.metrics.started();
+
+  // What is known: the policy and catalogue of this moment, the model's name, sizes, needs, hints.
+  gather(p, call, ask, asked, services);
+  // Which places may answer, in order, and why. Pure; scans the text only if something could leave the device.
+  decide(p, ask);
+  p.receipt = open_receipt(p, call, ask, asked, services.clock);
+  p.receipt.finding_types = name_findings(p.findings);
+
+  // Nothing leaves the device above this line.
+  std::optional<Failure> failure = p.plan.refusal;
+  bool refused = failure.has_value();
+  if (asked.hints.route_only && !refused) (void)co_await reply.routed(p.plan, call.id);
+  else if (!refused) failure = co_await run_legs(p, call, ask, reply, opener, services, asked.keepalive_after);
+  auto outcome = outcome_of(call, reply, failure, refused || (failure && failure->fault == Fault::OurPolicy));
+
+  // The client gets a whole answer or a typed failure in its own dialect, never a silent cut.
+  if (!failure) {
+    if (asked.hints.route_only) outcome = ledger::Outcome::Answered;
+    else if (auto finished = co_await reply.finish(p.receipt.usage); !finished) outcome = ledger::Outcome::ClientGone;
+  } else if (outcome != ledger::Outcome::ClientGone) {
+    (void)co_await reply.refuse(*failure);
+  }
+
+  // On every way out, one Receipt. Sentences are written on the ledger's thread.
+  p.receipt.outcome = outcome;
+  p.receipt.status = failure ? facts(failure->kind).status : 200;
+  p.receipt.total_us = micros_between(call.started, services.clock.now());
+  services.metrics.ended();
+  services.metrics.count(p.receipt);
+  if (services.ledger != nullptr) {
+    auto receipt = std::move(p.receipt);
+    receipt.explain = [passage = std::move(passage)] { return explain(*passage); };
+    services.ledger->post(std::move(receipt));
+  }
+}
+
+} // namespace intertie::engine

@@ -1,0 +1,145 @@
+#include "provider/answer.hpp"
+
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "wire/chat.hpp"
+#include "wire/filter.hpp"
+#include "wire/sse.hpp"
+
+namespace intertie::provider {
+namespace {
+
+class EventSource final : public Source<Delta> {
+ public:
+  EventSource(net::Reply reply, bool drop_usage, std::unique_ptr<LocalSlot> slot)
+      : reply_(std::move(reply)), slot_(std::move(slot)), drop_usage_(drop_usage) {}
+
+  Task<Result<std::optional<Delta>>> next() override {
+    if (done_) co_return std::optional<Delta>{};
+    for (;;) {
+      auto bytes = co_await reply_.read();
+      if (!bytes) co_return std::unexpected(std::move(bytes).error());
+      Delta delta;
+      if (bytes->empty()) {
+        delta.raw = framer_.end();
+        done_ = true;
+      } else {
+        CO_TRY(delta.raw, framer_.feed(*bytes));
+        if (delta.raw.empty()) continue;
+      }
+      if (slot_) slot_->progress();
+      if (!delta.raw.empty())
+        if (auto read = wire::read_chat_events(delta.raw, delta); !read) co_return std::unexpected(std::move(read).error());
+      finished_ = finished_ || delta.finished;
+      if (done_ && !finished_) co_return cut_short();
+      if (slot_ && delta.timings) slot_->finished(*delta.timings);
+      done_ = done_ || delta.last;
+      delta.last = done_;
+      if (slot_ || drop_usage_) {
+        delta.raw = wire::client_events(delta.raw, drop_usage_, kept_);
+        if (delta.raw.empty()) delta.shape = DeltaShape::Progress;
+      }
+      if (done_) slot_.reset();
+      co_return delta;
+    }
+  }
+
+ private:
+  static Result<std::optional<Delta>> cut_short() {
+    return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the answer ended early: upstream closed the stream "
+                "without a finish_reason");
+  }
+  net::Reply reply_;
+  std::unique_ptr<LocalSlot> slot_;
+  wire::SseFramer framer_;
+  std::string kept_;
+  bool drop_usage_;
+  bool finished_ = false;
+  bool done_ = false;
+};
+
+class WholeSource final : public Source<Delta> {
+ public:
+  WholeSource(net::Reply reply, const Delta& answer) : reply_(std::move(reply)), answer_(answer) {
+    answer_.last = true;
+  }
+  Task<Result<std::optional<Delta>>> next() override {
+    if (std::exchange(given_, true)) co_return std::optional<Delta>{};
+    co_return answer_;
+  }
+
+ private:
+  net::Reply reply_;     // owns the bytes
+  Delta answer_;
+  bool given_ = false;
+};
+
+struct StatusRow {
+  int status;
+  FailureKind kind;
+  Fault fault;
+  std::string_view says;
+};
+// By RFC 9110 and the providers' own documentation; what is not listed goes by its hundred.
+constexpr std::array kStatuses{
+    StatusRow{400, FailureKind::BadRequest, Fault::Client, "refused the request"},
+    StatusRow{401, FailureKind::Unauthorized, Fault::Auth, "refused the key"},
+    StatusRow{402, FailureKind::Denied, Fault::Auth, "wants payment: the account has no credit left"},
+    StatusRow{403, FailureKind::Denied, Fault::Auth, "does not allow this key to do that"},
+    StatusRow{404, FailureKind::NotFound, Fault::Client, "does not know this model or path"},
+    StatusRow{408, FailureKind::Timeout, Fault::Transient, "timed out"},
+    StatusRow{413, FailureKind::TooLarge, Fault::ContextTooLong, "says the request is too large"},
+    StatusRow{422, FailureKind::BadRequest, Fault::Client, "refused the request"},
+    StatusRow{429, FailureKind::RateLimited, Fault::RateLimit, "is limiting the rate"},
+    StatusRow{529, FailureKind::RateLimited, Fault::RateLimit, "is overloaded"},
+};
+StatusRow row_of(int status) {
+  for (const auto& row : kStatuses)
+    if (row.status == status) return row;
+  if (status >= 500) return {status, FailureKind::UpstreamRefused, Fault::Transient, "failed"};
+  if (status >= 400) return {status, FailureKind::BadRequest, Fault::Client, "refused the request"};
+  return {status, FailureKind::UpstreamBroken, Fault::BrokenAnswer, "answered in a way that makes no sense here"};
+}
+
+bool has_any(std::string_view body, std::initializer_list<std::string_view> marks) {
+  for (auto mark : marks)
+    if (body.find(mark) != std::string_view::npos) return true;
+  return false;
+}
+
+} // namespace
+
+std::unique_ptr<Source<Delta>> event_source(net::Reply reply, bool drop_usage, std::unique_ptr<LocalSlot> slot) {
+  return std::make_unique<EventSource>(std::move(reply), drop_usage, std::move(slot));
+}
+std::unique_ptr<Source<Delta>> whole_source(net::Reply reply, const Delta& answer) {
+  return std::make_unique<WholeSource>(std::move(reply), answer);
+}
+
+Failure classify(std::string_view provider, int status, std::string_view content_type, std::string_view retry_after,
+                 std::string_view body) {
+  auto row = row_of(status);
+  bool is_json = content_type.find("json") != std::string_view::npos && body.starts_with('{');
+  if (is_json && row.fault == Fault::Client &&
+      has_any(body, {"context_length_exceeded", "exceed_context_size_error", "maximum context length"}))
+    row.fault = Fault::ContextTooLong;
+  if (is_json && status == 429 && has_any(body, {"insufficient_quota"})) row.fault = Fault::Auth;
+  if (is_json && row.fault == Fault::Client && has_any(body, {"\"content_filter\"", "content_policy_violation"}))
+    row.fault = Fault::PolicyRefusal;
+  Failure failure{.kind = row.kind, .fault = row.fault,
+                  .message = fmt::format("{} {} (HTTP {})", provider, row.says, status), .code = {}, .param = {}};
+  if (row.fault == Fault::Auth) failure.message += fmt::format("; check it with `intertie providers test {}`", provider);
+  int wait = 0;
+  if (auto [end, error] = std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(), wait);
+      error == std::errc{} && wait >= 0)
+    failure.retry_after = seconds{std::min(wait, 3600)};
+  failure.upstream_status = status;
+  if (is_json) failure.upstream_body = std::string(body);
+  return failure;
+}
+
+} // namespace intertie::provider

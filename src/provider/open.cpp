@@ -1,0 +1,166 @@
+#include "provider/open.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/json.hpp"
+#include "core/text.hpp"
+#include "provider/answer.hpp"
+#include "wire/fields.hpp"
+
+namespace intertie::provider {
+namespace {
+
+constexpr std::size_t kMaxErrorBody = 64 * 1024;
+constexpr std::size_t kMaxAnswer = 64u << 20;
+
+struct Field {
+  std::string_view name;
+  std::string_view rest;
+};
+Field next_field(std::string_view list) {
+  auto comma = list.find(',');
+  return {text::trim(list.substr(0, comma)), comma == std::string_view::npos ? "" : list.substr(comma + 1)};
+}
+
+// What this provider can't take: a Failure that names the field, before anything is sent.
+Result<> refused_fields(const Provider& provider, const wire::BodyEdits& body) {
+  for (Field f = next_field(provider.spec->quirks.refuse); !f.name.empty(); f = next_field(f.rest))
+    if (body.has(f.name))
+      return fail(FailureKind::Unsupported, Fault::Transient,
+                  fmt::format("{} does not support `{}`; leave it out or choose another provider", provider.name, f.name),
+                  "unsupported_parameter", std::string(f.name));
+  return {};
+}
+
+void apply_quirks(const Quirks& quirks, wire::BodyEdits& body) {
+  for (Field f = next_field(quirks.strip); !f.name.empty(); f = next_field(f.rest)) body.remove(f.name);
+  if (quirks.no_stream_options) body.remove("stream_options");
+  if (quirks.old_max_tokens && !body.has("max_tokens")) body.rename("max_completion_tokens", "max_tokens");
+}
+
+// Asking for usage makes the bill measured instead of estimated; the event that brings it is dropped again unless the
+// client asked for it too.
+bool wants_usage_event(const Ask& ask, const Provider& provider) {
+  return ask.stream && !ask.include_usage && provider.paid && !provider.spec->quirks.no_stream_options;
+}
+
+bool plain(const Quirks& quirks) {
+  return quirks.strip.empty() && quirks.refuse.empty() && !quirks.no_stream_options && !quirks.old_max_tokens;
+}
+
+std::vector<wire::Edit> local_edits(const Ask& ask, std::string_view model) {
+  wire::BodyEdits body(ask.body);
+  body.set("model", json::quoted(model));
+  body.set("stream", "true");
+  body.set("stream_options", R"({"include_usage":true})");
+  body.set("return_progress", "true");
+  body.set("cache_prompt", "true");
+  std::uint32_t most = ask.max_tokens.value_or(kLocalMaxTokens);
+  body.remove("max_completion_tokens");
+  body.set("max_tokens", std::to_string(std::min(most, kLocalMaxTokens)));
+  return body.edits();
+}
+
+} // namespace
+
+Remote::Remote(Provider provider) : provider_(std::move(provider)) {
+  if (!provider_.spec->quirks.azure_path) head_ = Secret(head_for(provider_.url.path + "/chat/completions"));
+}
+
+std::string Remote::head_for(std::string_view path) const {
+  std::string head = fmt::format("POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n"
+                                 "Accept: application/json, text/event-stream\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\n",
+                                 path, provider_.url.endpoint.host_header());
+  auto key = provider_.key.reveal();
+  if (provider_.auth == Auth::Bearer && !key.empty()) head.append("Authorization: Bearer ").append(key).append("\r\n");
+  if (provider_.auth == Auth::ApiKeyHeader && !key.empty()) head.append("api-key: ").append(key).append("\r\n");
+  return head;
+}
+
+std::string_view Remote::head(std::string_view model, std::string& scratch) const {
+  if (!provider_.spec->quirks.azure_path) return head_.reveal();
+  scratch = head_for(fmt::format("{}/openai/deployments/{}/chat/completions?api-version={}", provider_.url.path, model,
+                                 provider_.api_version));
+  return scratch;
+}
+
+Opener::Opener(net::Client& client, AcquireLocal acquire_local)
+    : client_(client), acquire_local_(std::move(acquire_local)) {}
+
+Task<Result<Stream<Delta>>> Opener::open(guard::Cleared cleared, Target target, Call& call) {
+  // A Cleared is good for the trust it was cleared for and for nothing else.
+  CHECK(cleared.trust() == target.trust);
+  if (target.remote == nullptr) co_return co_await open_local(cleared.ask(), target.model, call);
+  co_return co_await open_remote(cleared.ask(), target, call);
+}
+
+Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view model, Call& call) {
+  CO_TRY(auto slot, co_await acquire_local_(std::string(model), call));
+  auto edits = local_edits(ask, model);
+  auto pieces = wire::splice(ask.body, edits);
+  std::string head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+  head.append("Authorization: Bearer ").append(slot->api_key().reveal()).append("\r\n");
+  net::Endpoint endpoint;
+  endpoint.transport = net::Endpoint::Transport::Unix;
+  endpoint.host = slot->socket();
+  // The child is watched for progress by its supervisor; here only the caller's deadline bounds the wait.
+  net::Timeouts timeouts{milliseconds{1000}, call.left(), call.left()};
+  net::Request request{.head = head, .body = pieces, .fresh = true};  // streams close the engine's connection anyway
+  auto reply = co_await client_.send(endpoint, request, call, timeouts);
+  if (!reply) {
+    auto failure = std::move(reply).error();
+    if (failure.fault == Fault::Transient) failure.fault = Fault::LocalResource;
+    co_return std::unexpected(std::move(failure));
+  }
+  slot->progress();
+  if (reply->status() != 200) {
+    CO_TRY(auto body, co_await reply->read_all(kMaxErrorBody));
+    co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", body));
+  }
+  co_return Stream<Delta>(event_source(std::move(*reply), !(ask.stream && ask.include_usage), std::move(slot)));
+}
+
+Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, Call& call) {
+  const Provider& provider = target.remote->provider();
+  std::vector<wire::Edit> edits;
+  bool our_usage = wants_usage_event(ask, provider);
+  if (our_usage || !plain(provider.spec->quirks)) {
+    wire::BodyEdits body(ask.body);
+    if (auto ok = refused_fields(provider, body); !ok) co_return std::unexpected(std::move(ok).error());
+    if (target.model != ask.model) body.set("model", json::quoted(target.model));
+    if (our_usage) body.set("stream_options", R"({"include_usage":true})");
+    apply_quirks(provider.spec->quirks, body);
+    edits = body.edits();
+  } else if (target.model != ask.model) {
+    edits.push_back({ask.model_value.begin, ask.model_value.end, json::quoted(target.model)});
+  }
+  auto pieces = wire::splice(ask.body, edits);
+  std::string scratch;
+  net::Request request{.head = target.remote->head(target.model, scratch), .body = pieces};
+  auto timeouts = provider.timeouts;
+  timeouts.first_byte = std::min(timeouts.first_byte, target.budget);
+  CO_TRY(auto reply, co_await client_.send(provider.url.endpoint, request, call, timeouts));
+  if (reply.status() != 200) {
+    CO_TRY(auto body, co_await reply.read_all(kMaxErrorBody));
+    co_return std::unexpected(
+        classify(provider.name, reply.status(), reply.header("content-type"), reply.header("retry-after"), body));
+  }
+  if (reply.event_stream()) co_return Stream<Delta>(event_source(std::move(reply), our_usage, nullptr));
+  if (reply.header("content-type").find("json") == std::string_view::npos)
+    co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
+                   fmt::format("{} answered with something that is not JSON ({}); is its base_url right?", provider.name,
+                               std::string(reply.header("content-type")).substr(0, 60)));
+  CO_TRY(auto body, co_await reply.read_all(kMaxAnswer));
+  Delta answer;
+  if (auto read = wire::read_chat_answer(body, answer); !read) {
+    auto failure = std::move(read).error();
+    failure.message = fmt::format("{}: {}", provider.name, failure.message);
+    co_return std::unexpected(std::move(failure));
+  }
+  co_return Stream<Delta>(whole_source(std::move(reply), answer));
+}
+
+} // namespace intertie::provider

@@ -1,0 +1,40 @@
+// The top-level members of a JSON object that has already been validated (wire::read_chat_ask), as places in its bytes:
+// what a same-dialect leg needs to change, drop or add a field without touching the rest. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "wire/chat.hpp"
+
+namespace intertie::wire {
+
+struct Field {
+  Span key;      // between the quotes
+  Span value;    // the value's bytes
+};
+// In order of appearance. `object` must be valid JSON and an object.
+std::vector<Field> top_level_fields(std::string_view object);
+
+// Builds the edits of one outgoing body; give it changes in any order, then edits() sorts them.
+class BodyEdits {
+ public:
+  explicit BodyEdits(std::string_view body) : body_(body), fields_(top_level_fields(body)) {}
+  bool has(std::string_view key) const { return find(key) != nullptr; }
+  void set(std::string_view key, std::string_view json);      // replaces the value or adds the member
+  void rename(std::string_view key, std::string_view to);     // no effect when absent
+  void remove(std::string_view key);                          // no effect when absent
+  std::vector<Edit> edits() const;
+
+ private:
+  struct Change { const Field* field; bool removed = false; std::string key, value; };
+  const Field* find(std::string_view key) const;
+  Change& change(const Field* field);
+  std::string_view body_;
+  std::vector<Field> fields_;
+  std::vector<Change> changes_;
+  std::string added_;
+};
+
+} // namespace intertie::wire
