@@ -66,6 +66,7 @@ KnownModel describe_entry(const local::Entry& entry, const local::Settings& sett
   model.file_bytes = gguf.file_bytes;
   model.trained_context = gguf.context;
   model.plan = local::plan_child(settings, flags_for(settings, entry.name), gguf, entry.file, cores);
+  model.plan.name = entry.name;
   model.plan.socket = settings.runtime_dir + "/e-….sock";
   model.fit = local::predict_memory(gguf, entry.repacked, model.plan.fit);
   const auto* known = book.find(local::rates_key(entry.file, entry.size, entry.modified, model.plan.threads, engine));
