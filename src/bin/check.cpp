@@ -14,7 +14,7 @@
 namespace intertie::bin {
 namespace {
 
-constexpr std::size_t kMostText = 256u << 20;   // findings count bytes in 32 bits; nobody reads more by hand
+constexpr std::size_t kMostText = 256u << 20; // findings count bytes in 32 bits; nobody reads more by hand
 
 Result<std::string> read_all(int fd, std::string_view name) {
   std::string text;

@@ -54,7 +54,9 @@ Colour colour_of(Action action) {
 
 std::string headline(const Checked& checked, DataClass data_class) {
   auto count = checked.findings.list.size();
-  auto what = count == 0 ? std::string("nothing private found") : count == 1 ? std::string("1 finding") : fmt::format("{} findings", count);
+  auto what = count == 0   ? std::string("nothing private found")
+              : count == 1 ? std::string("1 finding")
+                           : fmt::format("{} findings", count);
   return fmt::format("{}: {} — class {} ({})", checked.name, what, to_string(data_class), describe(data_class));
 }
 
@@ -78,7 +80,8 @@ std::string check_text(const Checked& checked) {
   auto data_class = checked.findings.highest(checked.matrix.unknown);
   std::string out = paint(Colour::Bold, headline(checked, data_class)) + "\n";
   if (!checked.findings.complete)
-    out += paint(Colour::Red, fmt::format("A detector failed, so the text counts as {}.", to_string(data_class))) + "\n";
+    out +=
+        paint(Colour::Red, fmt::format("A detector failed, so the text counts as {}.", to_string(data_class))) + "\n";
   if (!checked.findings.list.empty()) {
     std::vector<std::vector<std::string>> rows{{"  LINE:COLUMN", "FOUND", "CLASS", "LENGTH"}};
     Walk walk(checked.text);

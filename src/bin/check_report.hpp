@@ -1,5 +1,5 @@
-// What `intertie check` says about a text: where private data is and of what kind, its class, and what the policy does with
-// that class at each level of trust. Never the text itself. Pure; any thread.
+// What `intertie check` says about a text: where private data is and of what kind, its class, and what the policy does
+// with that class at each level of trust. Never the text itself. Pure; any thread.
 #pragma once
 
 #include <string>
@@ -11,13 +11,13 @@
 namespace intertie::bin {
 
 struct Checked {
-  std::string_view name;              // the file's name, "-" for standard input
+  std::string_view name; // the file's name, "-" for standard input
   std::string_view text;
   const guard::Findings& findings;
   const Matrix& matrix;
 };
-std::string check_text(const Checked& checked);   // for people, many lines
-std::string check_json(const Checked& checked);   // one object
+std::string check_text(const Checked& checked); // for people, many lines
+std::string check_json(const Checked& checked); // one object
 
 // Line and column of a byte, both from 1; columns count code points, as editors do.
 struct Position2d {

@@ -11,10 +11,10 @@ Checked over(std::string_view text, const guard::Findings& findings, const Matri
 
 TEST(Check, PositionsCountLinesAndCodePoints) {
   EXPECT_EQ(position_of("abc", 0).column, 1U);
-  auto at = position_of("first\nd\xC3\xA9j\xC3\xA0 vu", 10);   // "déjà": the j is byte 9 … the à is byte 10
+  auto at = position_of("first\nd\xC3\xA9j\xC3\xA0 vu", 10); // "déjà": the j is byte 9 … the à is byte 10
   EXPECT_EQ(at.line, 2U);
   EXPECT_EQ(at.column, 4U);
-  EXPECT_EQ(position_of("a\n", 99).line, 2U);                 // beyond the end: the end
+  EXPECT_EQ(position_of("a\n", 99).line, 2U); // beyond the end: the end
 }
 
 TEST(Check, SaysWhereAndWhatButNeverTheText) {

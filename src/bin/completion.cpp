@@ -16,11 +16,15 @@ constexpr std::array kGlobal{
     OptionWords{"--version", "print the version"},
 };
 constexpr std::array kVerbs{
-    VerbWords{"serve", "run the daemon", Wants::Nothing,
+    VerbWords{"serve",
+              "run the daemon",
+              Wants::Nothing,
               {{{"--listen", "address:port", Wants::Text},
                 {"--engine", "path of llama-server, or none", Wants::File},
                 {"--io-threads", "threads for connections", Wants::Text}}}},
-    VerbWords{"ask", "ask a question", Wants::Text,
+    VerbWords{"ask",
+              "ask a question",
+              Wants::Text,
               {{{"--stream", "print the answer as it comes"},
                 {"--model", "auto, auto:private, provider/model …", Wants::Model},
                 {"--system", "a system message", Wants::Text},
@@ -28,7 +32,9 @@ constexpr std::array kVerbs{
                 {"--why", "say where it ran and why"},
                 kJson}}},
     VerbWords{"explain", "where an answer came from, and why", Wants::Receipt, {{kJson}}},
-    VerbWords{"receipts", "what ran where, and what it cost", Wants::Nothing,
+    VerbWords{"receipts",
+              "what ran where, and what it cost",
+              Wants::Nothing,
               {{{"--follow", "go on printing new ones"}, {"--limit", "how many", Wants::Text}, kJson}}},
     VerbWords{"status", "what the running daemon is doing", Wants::Nothing, {{kJson}}},
     VerbWords{"doctor", "find what is wrong, and how to mend it", Wants::Nothing, {{kJson}}},
@@ -37,8 +43,11 @@ constexpr std::array kVerbs{
     VerbWords{"models", "the local models"},
     VerbWords{"models list", "what can run here, its size and speed", Wants::Nothing, {{kJson}}},
     VerbWords{"models show", "one model: size, memory, speed", Wants::LocalModel, {{kJson}}},
-    VerbWords{"models add", "use a GGUF file where it lies", Wants::File, {{{"--name", "its name", Wants::Text}, kJson}}},
-    VerbWords{"models pull", "download a GGUF by URL", Wants::Text,
+    VerbWords{
+        "models add", "use a GGUF file where it lies", Wants::File, {{{"--name", "its name", Wants::Text}, kJson}}},
+    VerbWords{"models pull",
+              "download a GGUF by URL",
+              Wants::Text,
               {{{"--sha256", "its hash, 64 hex digits", Wants::Text}, {"--name", "its name", Wants::Text}, kJson}}},
     VerbWords{"models rm", "forget a model", Wants::LocalModel, {{kJson}}},
     VerbWords{"providers", "the servers an Ask may go to"},
@@ -53,7 +62,8 @@ constexpr std::array kVerbs{
 
 // One word per line each, for every shell; silent when there is nothing to say.
 constexpr std::string_view kListModels = "intertie models list 2>/dev/null | awk 'NR > 1 {print $1}'";
-constexpr std::string_view kListProviders = "intertie providers list 2>/dev/null | awk 'NF == 0 {exit} NR > 1 {print $1}'";
+constexpr std::string_view kListProviders =
+    "intertie providers list 2>/dev/null | awk 'NF == 0 {exit} NR > 1 {print $1}'";
 constexpr std::string_view kListReceipts = "intertie receipts --limit 20 2>/dev/null | awk 'NR > 1 {print $1}'";
 constexpr std::string_view kWishes = "auto auto:private auto:fast auto:cheap auto:best";
 
@@ -98,7 +108,8 @@ std::string joined(std::string_view parent) {
   return out;
 }
 
-// ---- bash ------------------------------------------------------------------------------------------------------------
+// ---- bash
+// ------------------------------------------------------------------------------------------------------------
 
 // The bash statement that fills COMPREPLY for what is wanted.
 std::string bash_reply(Wants wants) {
@@ -108,14 +119,17 @@ std::string bash_reply(Wants wants) {
   return fmt::format("COMPREPLY=($(compgen -W \"$({})\" -- \"$current\"))", command);
 }
 
-// ---- zsh -------------------------------------------------------------------------------------------------------------
+// ---- zsh
+// -------------------------------------------------------------------------------------------------------------
 
 std::string zsh_quoted(std::string_view text) {
   std::string out;
   for (char c : text) {
     if (c == '\'') out += "'\\''";
-    else if (c == '[' || c == ']' || c == ':') { out += '\\'; out += c; }
-    else out += c;
+    else if (c == '[' || c == ']' || c == ':') {
+      out += '\\';
+      out += c;
+    } else out += c;
   }
   return out;
 }
@@ -139,25 +153,29 @@ std::span<const VerbWords> verb_words() { return kVerbs; }
 std::span<const OptionWords> global_options() { return kGlobal; }
 
 std::string bash_completion() {
-  std::string out = "# bash completion for intertie; made by `intertie completion bash`\n_intertie() {\n"
-                    "  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= word i skip=\n"
-                    "  COMPREPLY=()\n"
-                    "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                    "    word=${COMP_WORDS[i]}\n"
-                    "    if [[ -n $skip ]]; then skip=; continue; fi\n"
-                    "    case $word in\n      --config) skip=1 ;;\n      -*) ;;\n"
-                    "      *) if [[ -z $verb ]]; then verb=$word\n"
-                    "         else case $verb in models | providers | config) verb=\"$verb $word\" ;; esac; fi ;;\n"
-                    "    esac\n  done\n  case \"$verb:$previous\" in\n";
+  std::string out = "# bash completion for intertie; made by `intertie completion bash`\n_intertie() {\n";
+  out += fmt::format("  local verbs=\"{}\"\n", joined(""));
+  out +=
+      "  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= word i skip=\n"
+      "  COMPREPLY=()\n"
+      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    word=${COMP_WORDS[i]}\n"
+      "    if [[ -n $skip ]]; then skip=; continue; fi\n"
+      "    case $word in\n      --config) skip=1 ;;\n      -*) ;;\n"
+      "      *) if [[ -z $verb ]]; then verb=$word\n"
+      "         else case $verb in models | providers | config) verb=\"$verb $word\" ;; esac; fi ;;\n"
+      "    esac\n  done\n  case \"$verb:$previous\" in\n";
   for (const auto& verb : kVerbs)
     for (const auto& option : options_of(verb))
       if (option.wants != Wants::Nothing)
         out += fmt::format("    '{}:{}') {}; return ;;\n", verb.path, option.name, bash_reply(option.wants));
   out += fmt::format("    ':--config') {}; return ;;\n  esac\n  case $verb in\n", bash_reply(Wants::File));
-  auto words = [](std::string_view list) { return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$current\"))", list); };
+  auto words = [](std::string_view list) {
+    return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$current\"))", list);
+  };
   std::string globals;
   for (const auto& option : kGlobal) globals += fmt::format(" {}", option.name);
-  out += fmt::format("    '') {} ;;\n", words(joined("") + globals));
+  out += fmt::format("    '') COMPREPLY=($(compgen -W \"$verbs{}\" -- \"$current\")) ;;\n", globals);
   for (const auto& verb : kVerbs) {
     if (!children(verb.path).empty()) {
       out += fmt::format("    '{}') {} ;;\n", verb.path, words(joined(verb.path)));
@@ -194,16 +212,19 @@ std::string zsh_completion() {
       if (option.wants != Wants::Nothing) cases += fmt::format(":value:{}", zsh_quote_action(option.wants));
       cases += '\'';
     }
-    if (verb.argument != Wants::Nothing) cases += fmt::format(" \\\n      '1:argument:{}'", zsh_quote_action(verb.argument));
+    if (verb.argument != Wants::Nothing)
+      cases += fmt::format(" \\\n      '1:argument:{}'", zsh_quote_action(verb.argument));
     cases += " ;;\n";
   }
-  out += "_intertie() {\n  local verb=\n  if [[ $words[2] == --config ]]; then shift 2 words; (( CURRENT -= 2 )); fi\n"
-         "  if (( CURRENT <= 2 )); then _intertie_verbs; return; fi\n"
-         "  verb=$words[2]; shift words; (( CURRENT-- ))\n"
-         "  case $verb in models|providers|config)\n"
-         "    if (( CURRENT > 2 )); then verb=\"$verb $words[2]\"; shift words; (( CURRENT-- )); fi ;;\n  esac\n"
-         "  case $verb in\n";
-  return out + cases + "  esac\n}\nif [[ $funcstack[1] == _intertie ]]; then _intertie \"$@\"; else compdef _intertie intertie; fi\n";
+  out +=
+      "_intertie() {\n  local verb=\n  if [[ $words[2] == --config ]]; then shift 2 words; (( CURRENT -= 2 )); fi\n"
+      "  if (( CURRENT <= 2 )); then _intertie_verbs; return; fi\n"
+      "  verb=$words[2]; shift words; (( CURRENT-- ))\n"
+      "  case $verb in models|providers|config)\n"
+      "    if (( CURRENT > 2 )); then verb=\"$verb $words[2]\"; shift words; (( CURRENT-- )); fi ;;\n  esac\n"
+      "  case $verb in\n";
+  return out + cases +
+         "  esac\n}\nif [[ $funcstack[1] == _intertie ]]; then _intertie \"$@\"; else compdef _intertie intertie; fi\n";
 }
 
 std::string fish_completion() {
@@ -228,15 +249,17 @@ std::string fish_completion() {
     auto parent = parent_of(verb.path);
     std::string when = "__fish_use_subcommand";
     if (!parent.empty())
-      when = fmt::format("__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}", parent, joined(parent));
-    out += fmt::format("complete -c intertie -n {} -a {} -d {}\n", quoted(when), last_word(verb.path), quoted(verb.what));
+      when =
+          fmt::format("__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}", parent, joined(parent));
+    out +=
+        fmt::format("complete -c intertie -n {} -a {} -d {}\n", quoted(when), last_word(verb.path), quoted(verb.what));
     auto inside = parent.empty() ? fmt::format("__fish_seen_subcommand_from {}", verb.path)
-                                 : fmt::format("__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}", parent,
-                                               last_word(verb.path));
+                                 : fmt::format("__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}",
+                                               parent, last_word(verb.path));
     for (const auto& option : verb.options)
       if (!option.name.empty())
-        out += fmt::format("complete -c intertie -n {} -l {} -d {}{}\n", quoted(inside), option.name.substr(2), quoted(option.what),
-                           option.wants == Wants::Nothing ? "" : offer(option.wants));
+        out += fmt::format("complete -c intertie -n {} -l {} -d {}{}\n", quoted(inside), option.name.substr(2),
+                           quoted(option.what), option.wants == Wants::Nothing ? "" : offer(option.wants));
     if (verb.argument != Wants::Nothing && verb.argument != Wants::Text)
       out += fmt::format("complete -c intertie -n {}{}\n", quoted(inside),
                          verb.argument == Wants::File ? std::string(" -F") : offer(verb.argument));

@@ -1,5 +1,5 @@
-// Shell completion, generated from one table of verbs and options. A test reads main.cpp and complains when the table misses
-// a verb or an option that is there. Pure.
+// Shell completion, generated from one table of verbs and options. A test reads main.cpp and complains when the table
+// misses a verb or an option that is there. Pure.
 #pragma once
 
 #include <array>
@@ -14,17 +14,17 @@ namespace intertie::bin {
 enum class Wants : std::uint8_t { Nothing, Text, File, Folder, Model, Provider, LocalModel, Shell, Receipt };
 
 struct OptionWords {
-  std::string_view name;      // "--model"
+  std::string_view name; // "--model"
   std::string_view what;
   Wants wants = Wants::Nothing;
 };
 struct VerbWords {
-  std::string_view path;      // "models show"
+  std::string_view path; // "models show"
   std::string_view what;
   Wants argument = Wants::Nothing;
-  std::array<OptionWords, 6> options{};   // unused ones have no name
+  std::array<OptionWords, 6> options{}; // unused ones have no name
 };
-std::span<const VerbWords> verb_words();          // THE table
+std::span<const VerbWords> verb_words(); // THE table
 std::span<const OptionWords> global_options();
 
 std::string bash_completion();

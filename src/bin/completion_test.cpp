@@ -1,10 +1,10 @@
+#include <unistd.h>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
-#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -50,7 +50,8 @@ TEST(Completion, KnowsEveryVerbAndOptionOfTheCommandLine) {
 
 // The scripts are read by the shells themselves where they are installed.
 void expect_shell_reads(const std::string& shell, const std::string& script) {
-  if (std::system(("command -v " + shell + " >/dev/null 2>&1").c_str()) != 0) GTEST_SKIP() << shell << " is not installed";
+  if (std::system(("command -v " + shell + " >/dev/null 2>&1").c_str()) != 0)
+    GTEST_SKIP() << shell << " is not installed";
   auto file = testing::TempDir() + "intertie_completion_" + shell + std::to_string(::getpid());
   std::ofstream(file) << script;
   EXPECT_EQ(std::system((shell + " -n " + file).c_str()), 0) << script;

@@ -27,11 +27,13 @@ Result<> write_whole(int fd, std::string_view text, const std::string& file) {
     auto done = ::write(fd, text.data(), text.size());
     if (done < 0 && errno == EINTR) continue;
     if (done < 0)
-      return fail(FailureKind::Unavailable, Fault::LocalResource, fmt::format("can't write {}: {}", file, std::strerror(errno)));
+      return fail(FailureKind::Unavailable, Fault::LocalResource,
+                  fmt::format("can't write {}: {}", file, std::strerror(errno)));
     text.remove_prefix(static_cast<std::size_t>(done));
   }
   if (::fsync(fd) != 0)
-    return fail(FailureKind::Unavailable, Fault::LocalResource, fmt::format("can't write {}: {}", file, std::strerror(errno)));
+    return fail(FailureKind::Unavailable, Fault::LocalResource,
+                fmt::format("can't write {}: {}", file, std::strerror(errno)));
   return {};
 }
 
@@ -41,27 +43,39 @@ Result<std::string> write_sample(const std::string& file, std::string_view text,
   namespace fs = std::filesystem;
   bool exists = there(file);
   if (exists && existing == Existing::Keep)
-    return bad_request(fmt::format("{} exists already; see it with `intertie config show`, or replace it (the old one is kept "
-                                   "beside it) with `intertie config init --force`", file), "exists");
+    return bad_request(
+        fmt::format("{} exists already; see it with `intertie config show`, or replace it (the old one is kept "
+                    "beside it) with `intertie config init --force`",
+                    file),
+        "exists");
   std::error_code error;
   auto folder = fs::path(file).parent_path();
   if (!folder.empty() && !fs::exists(folder, error)) {
     fs::create_directories(folder, error);
     if (!error) fs::permissions(folder, fs::perms::owner_all, error);
   }
-  if (error) return fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't make the folder {}: {}", folder.string(), error.message()));
+  if (error)
+    return fail(FailureKind::Denied, Fault::LocalResource,
+                fmt::format("can't make the folder {}: {}", folder.string(), error.message()));
   // Whole or not at all, and never readable by others: it may come to hold keys.
   auto half = fmt::format("{}.{}.part", file, ::getpid());
   int fd = ::open(half.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't write {}: {}", half, std::strerror(errno)));
+  if (fd < 0)
+    return fail(FailureKind::Denied, Fault::LocalResource,
+                fmt::format("can't write {}: {}", half, std::strerror(errno)));
   auto written = write_whole(fd, text, half);
   ::close(fd);
   std::string kept = exists ? file + ".old" : std::string{};
   if (written && exists && ::rename(file.c_str(), kept.c_str()) != 0)
-    written = fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't keep the old file as {}: {}", kept, std::strerror(errno)));
+    written = fail(FailureKind::Denied, Fault::LocalResource,
+                   fmt::format("can't keep the old file as {}: {}", kept, std::strerror(errno)));
   if (written && ::rename(half.c_str(), file.c_str()) != 0)
-    written = fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't write {}: {}", file, std::strerror(errno)));
-  if (!written) { ::unlink(half.c_str()); return std::unexpected(std::move(written).error()); }
+    written =
+        fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't write {}: {}", file, std::strerror(errno)));
+  if (!written) {
+    ::unlink(half.c_str());
+    return std::unexpected(std::move(written).error());
+  }
   return kept;
 }
 
@@ -89,12 +103,14 @@ int config_path(const Options& options, const config::Config& config) {
   }
   fmt::print("{}\n", paths.config_file);
   if (!exists && on_terminal(STDOUT_FILENO))
-    fmt::print(stderr, "(not there yet, so the defaults are in force; `intertie config init` writes a commented sample)\n");
+    fmt::print(stderr,
+               "(not there yet, so the defaults are in force; `intertie config init` writes a commented sample)\n");
   return kOk;
 }
 
 int config_init(const Options& options, const config::Config& config) {
-  auto kept = write_sample(config.paths.config_file, config::default_config_text(), options.force ? Existing::Replace : Existing::Keep);
+  auto kept = write_sample(config.paths.config_file, config::default_config_text(),
+                           options.force ? Existing::Replace : Existing::Keep);
   if (!kept) return complain(kept.error());
   fmt::print("wrote {}\n", config.paths.config_file);
   if (!kept->empty()) fmt::print("the old file is {}\n", *kept);

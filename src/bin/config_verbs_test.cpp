@@ -58,7 +58,7 @@ TEST_F(ConfigInit, SaysWhyItCantBeWritten) {
   auto written = write_sample(root_ + "/file/intertie.toml", "x", Existing::Keep);
   ASSERT_FALSE(written);
   EXPECT_NE(written.error().message.find(root_), std::string::npos);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_), {}), 1);   // nothing half-written
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_), {}), 1); // nothing half-written
 }
 
 } // namespace

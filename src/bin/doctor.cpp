@@ -61,7 +61,8 @@ WallTime build_day() {
   text >> month >> day >> year;
   auto at = std::ranges::find(kMonths, month);
   auto number = static_cast<unsigned>(at - kMonths.begin()) + 1;
-  return std::chrono::sys_days{std::chrono::year{year} / std::chrono::month{std::min(number, 12U)} / std::chrono::day{day}};
+  return std::chrono::sys_days{std::chrono::year{year} / std::chrono::month{std::min(number, 12U)} /
+                               std::chrono::day{day}};
 }
 
 int usable_cores() {
@@ -104,8 +105,11 @@ struct Seen {
 
 void print_row(const Seen& seen) {
   const auto& [check, verdict] = seen;
-  Colour colour = verdict.level == Level::Ok ? Colour::Green : verdict.level == Level::Warn ? Colour::Yellow : Colour::Red;
-  fmt::print("{} {:<14} {}\n", paint(colour, fmt::format("{:<4}", to_string(verdict.level))), check->what, verdict.finding);
+  Colour colour = verdict.level == Level::Ok     ? Colour::Green
+                  : verdict.level == Level::Warn ? Colour::Yellow
+                                                 : Colour::Red;
+  fmt::print("{} {:<14} {}\n", paint(colour, fmt::format("{:<4}", to_string(verdict.level))), check->what,
+             verdict.finding);
   if (!verdict.fix.empty()) fmt::print("                    {} {}\n", paint(Colour::Bold, "→"), verdict.fix);
   std::fflush(stdout);
 }
@@ -157,8 +161,12 @@ World world_of(const Result<config::Config>& config) {
   world.cpu_quota = cpu_quota();
   world.own_pid = ::getpid();
   if (config) {
-    auto answer = ask_daemon(*config, {.path = "/healthz"});
-    world.daemon_answers = answer && answer->status == 200;
+    // Whoever has the port may say nothing at all: no longer than this is waited.
+    auto hasty = *config;
+    hasty.server.request_timeout = milliseconds{3'000};
+    auto answer = ask_daemon(hasty, {.path = "/intertie/v1/status"});
+    world.daemon_answers =
+        answer && answer->status == 200 && answer->body.find("\"local_models\"") != std::string::npos;
   }
   world.models = local::Catalogue{}.scan(local::store_places(world.settings, variable));
   world.list_models = asking_once();
@@ -172,7 +180,9 @@ int doctor(const Options& options, const Result<config::Config>& config) {
     all.push_back({&check, check.run(world)});
     if (!options.json) print_row(all.back());
   }
-  auto count = [&](Level level) { return std::ranges::count(all, level, [](const Seen& seen) { return seen.verdict.level; }); };
+  auto count = [&](Level level) {
+    return std::ranges::count(all, level, [](const Seen& seen) { return seen.verdict.level; });
+  };
   auto failed = count(Level::Fail), warned = count(Level::Warn);
   if (options.json) fmt::print("{}\n", rows_json(all, failed == 0));
   else if (failed == 0 && warned == 0) fmt::print("\n{}\n", paint(Colour::Green, "All is well."));

@@ -1,4 +1,5 @@
-// Checks of what lies on the disk: configuration, permissions, folders, space, socket, receipts, and the clock they tell of.
+// Checks of what lies on the disk: configuration, permissions, folders, space, socket, receipts, and the clock they
+// tell of.
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -36,10 +37,12 @@ struct Folder {
   const std::string& path;
 };
 std::array<Folder, 3> folders_of(const World& world) {
-  return {Folder{"data", world.paths.data_dir}, Folder{"state", world.paths.state_dir}, Folder{"runtime", world.paths.runtime_dir}};
+  return {Folder{"data", world.paths.data_dir}, Folder{"state", world.paths.state_dir},
+          Folder{"runtime", world.paths.runtime_dir}};
 }
 
-// Can a file be made there? Asked of the disk itself: access() knows nothing of read-only mounts of other users' namespaces.
+// Can a file be made there? Asked of the disk itself: access() knows nothing of read-only mounts of other users'
+// namespaces.
 int try_to_write(const std::string& folder) {
   auto name = folder + "/.intertie-doctor-XXXXXX";
   int fd = ::mkstemp(name.data());
@@ -50,7 +53,7 @@ int try_to_write(const std::string& folder) {
 }
 
 WallTime time_of(CallId id) {
-  constexpr std::int64_t kEpochMs = 1704067200000;   // core/id: milliseconds since 2024-01-01 above 23 random bits
+  constexpr std::int64_t kEpochMs = 1704067200000; // core/id: milliseconds since 2024-01-01 above 23 random bits
   return WallTime{milliseconds{static_cast<std::int64_t>(id.value >> 23) + kEpochMs}};
 }
 
@@ -79,7 +82,8 @@ Verdict check_config(const World& world) {
                              : fmt::format("no {}: the defaults are in force", config->paths.config_file)};
   }
   auto message = world.config != nullptr ? world.config->error().message : std::string("not read");
-  return {Level::Fail, message, "correct that line; `intertie config init --force` starts afresh and keeps the old file as .old"};
+  return {Level::Fail, message,
+          "correct that line; `intertie config init --force` starts afresh and keeps the old file as .old"};
 }
 
 Verdict check_permissions(const World& world) {
@@ -87,7 +91,8 @@ Verdict check_permissions(const World& world) {
   auto look = [&](const std::string& path, mode_t forbidden, std::string_view mode) {
     struct stat facts{};
     if (::stat(path.c_str(), &facts) != 0 || (facts.st_mode & forbidden) == 0) return;
-    wrong += fmt::format("{}{} has mode {:04o}", wrong.empty() ? "" : "; ", path, static_cast<unsigned>(facts.st_mode & 07777));
+    wrong += fmt::format("{}{} has mode {:04o}", wrong.empty() ? "" : "; ", path,
+                         static_cast<unsigned>(facts.st_mode & 07777));
     fix += fmt::format("{}chmod {} '{}'", fix.empty() ? "" : " && ", mode, path);
   };
   // Others may read the configuration (keys lie elsewhere), but who may write it decides where texts go.
@@ -108,7 +113,8 @@ Verdict check_folders(const World& world) {
       return {Level::Fail, fmt::format("the {} folder {} can't be made: {} is a file", folder.what, folder.path, at),
               fmt::format("move {} away", at)};
     if (int error = try_to_write(at); error != 0 && error != ENOSPC)
-      return {Level::Fail, fmt::format("the {} folder {} can't be written: {}", folder.what, folder.path, std::strerror(error)),
+      return {Level::Fail,
+              fmt::format("can't write the {} folder {}: {}", folder.what, folder.path, std::strerror(error)),
               fmt::format("make it yours: sudo chown -R $(id -un) '{}' && chmod 700 '{}'", at, at)};
   }
   return {Level::Ok, fmt::format("{} and {} can be written", world.paths.data_dir, world.paths.state_dir)};
@@ -116,11 +122,14 @@ Verdict check_folders(const World& world) {
 
 Verdict judge_disk(std::string_view folder, std::uint64_t free, std::uint64_t total) {
   auto left = fmt::format("{} of {} free for {}", text::human_bytes(free), text::human_bytes(total), folder);
-  constexpr std::string_view kFix = "free some space: `intertie models list` shows what models take, `intertie models rm NAME` removes one";
-  if (free < 20 * kMegabyte) return {Level::Fail, "the disk is full: " + left + "; receipts can't be written", std::string(kFix)};
+  constexpr std::string_view kFix =
+      "free some space: `intertie models list` shows what models take, `intertie models rm NAME` removes one";
+  if (free < 20 * kMegabyte)
+    return {Level::Fail, "the disk is full: " + left + "; receipts can't be written", std::string(kFix)};
   // Five per cent of a large disk is plenty: beyond 20 GB nothing is nearly full.
   bool small_share = total > 0 && free < total / 20 && free < 20'000 * kMegabyte;
-  if (free < 500 * kMegabyte || small_share) return {Level::Warn, "the disk is nearly full: " + left, std::string(kFix)};
+  if (free < 500 * kMegabyte || small_share)
+    return {Level::Warn, "the disk is nearly full: " + left, std::string(kFix)};
   return {Level::Ok, left};
 }
 
@@ -130,10 +139,12 @@ Verdict check_disk(const World& world) {
     auto at = nearest_existing(*folder);
     struct statvfs facts{};
     if (::statvfs(at.c_str(), &facts) != 0) continue;
-    auto verdict = judge_disk(*folder, std::uint64_t{facts.f_bavail} * facts.f_frsize, std::uint64_t{facts.f_blocks} * facts.f_frsize);
+    auto verdict = judge_disk(*folder, std::uint64_t{facts.f_bavail} * facts.f_frsize,
+                              std::uint64_t{facts.f_blocks} * facts.f_frsize);
     // Out of inodes is full too, and df -h doesn't say so.
     if (facts.f_files > 0 && facts.f_favail == 0)
-      verdict = {Level::Fail, fmt::format("the disk of {} has no inodes left", at), "delete files that are many and small: df -i"};
+      verdict = {Level::Fail, fmt::format("the disk of {} has no inodes left", at),
+                 "delete files that are many and small: df -i"};
     if (worst.finding.empty() || verdict.level > worst.level) worst = verdict;
   }
   if (worst.finding.empty()) return {Level::Warn, "can't tell how full the disk is", "look with: df -h"};
@@ -146,7 +157,8 @@ Verdict check_socket(const World& world) {
   if (socket.empty()) return {Level::Ok, "no unix socket is configured"};
   if (::lstat(socket.c_str(), &facts) != 0) return {Level::Ok, fmt::format("{} is free for the daemon", socket)};
   if (!S_ISSOCK(facts.st_mode))
-    return {Level::Fail, fmt::format("{} is there but is no socket", socket), fmt::format("move it away: mv '{}' '{}.old'", socket, socket)};
+    return {Level::Fail, fmt::format("{} is there but is no socket", socket),
+            fmt::format("move it away: mv '{}' '{}.old'", socket, socket)};
   // The kernel's list of bound sockets, so that nobody needs to be knocked up.
   std::ifstream bound(world.proc + "/net/unix");
   for (std::string line; std::getline(bound, line);)
@@ -162,7 +174,9 @@ Verdict check_receipts(const World& world) {
   auto fix = fmt::format("stop the daemon, then put it aside (a new one is made): mv '{}' '{}.damaged'", file, file);
   auto database = store::Database::open(file, store::Mode::ReadOnly);
   if (!database) return {Level::Fail, fmt::format("the receipts can't be read: {}", database.error().message), fix};
-  auto verdict = [&](const std::string& what) { return Verdict{Level::Fail, fmt::format("{} is damaged: {}", file, what), fix}; };
+  auto verdict = [&](const std::string& what) {
+    return Verdict{Level::Fail, fmt::format("{} is damaged: {}", file, what), fix};
+  };
   auto rows = database->prepare("PRAGMA quick_check(1)");
   if (!rows) return verdict(rows.error().message);
   auto there = rows->step();
@@ -176,11 +190,16 @@ Verdict check_clock(const World& world) {
   constexpr seconds kTolerated{300};
   constexpr auto fix = "set the clock: sudo timedatectl set-ntp true";
   if (world.now + std::chrono::days{1} < world.built)
-    return {Level::Fail, fmt::format("the clock says {}, but this program was built on {}: certificates will be refused",
-                                     day(world.now), day(world.built)), fix};
+    return {Level::Fail,
+            fmt::format("the clock says {}, but this program was built on {}: certificates will be refused",
+                        day(world.now), day(world.built)),
+            fix};
   auto newest = parse_call_id(newest_receipt_id(world.paths.receipts_file));
   if (newest && time_of(*newest) > world.now + kTolerated)
-    return {Level::Fail, fmt::format("the clock is behind the newest receipt ({} against {})", day(world.now), day(time_of(*newest))), fix};
+    return {
+        Level::Fail,
+        fmt::format("the clock is behind the newest receipt ({} against {})", day(world.now), day(time_of(*newest))),
+        fix};
   return {Level::Ok, fmt::format("{} (UTC), not behind the newest receipt", day(world.now))};
 }
 

@@ -41,7 +41,8 @@ std::optional<std::uint64_t> listening_inode(const std::string& file, std::uint1
   while (std::getline(table, line)) {
     std::istringstream fields(line);
     std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
-    if (!(fields >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode)) continue;
+    if (!(fields >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode))
+      continue;
     auto colon = local.rfind(':');
     if (state != kListen || colon == std::string::npos) continue;
     if (number<std::uint16_t>(std::string_view(local).substr(colon + 1), 16) == port)
@@ -120,16 +121,20 @@ Verdict check_port(const World& world) {
   auto owner = listening_on(world.proc, port);
   if (!owner) return {Level::Ok, fmt::format("{} is free for the daemon", address)};
   bool ours = owner->program == "intertie" || owner->program.starts_with("systemd") || world.daemon_answers;
-  if (ours) return {Level::Ok, fmt::format("{} is held by {} (process {})", address, owner->program.empty() ? "intertie" : owner->program, owner->pid)};
-  auto fix = fmt::format("choose another port: intertie serve --listen 127.0.0.1:{}, or [server] listen in {}", port + 1,
-                         world.paths.config_file);
+  if (ours)
+    return {Level::Ok, fmt::format("{} is held by {} (process {})", address,
+                                   owner->program.empty() ? "intertie" : owner->program, owner->pid)};
+  auto fix = fmt::format("choose another port: intertie serve --listen 127.0.0.1:{}, or [server] listen in {}",
+                         port + 1, world.paths.config_file);
   if (owner->pid == 0) return {Level::Fail, fmt::format("{} is taken by a process of another user", address), fix};
   return {Level::Fail, fmt::format("{} is taken by {} (process {})", address, owner->program, owner->pid),
           fmt::format("stop it (kill {}), or {}", owner->pid, fix)};
 }
 
 Verdict check_cpu(const World& world) {
-  auto has = [](const std::string& words, std::string_view word) { return words.find(fmt::format(" {} ", word)) != std::string::npos; };
+  auto has = [](const std::string& words, std::string_view word) {
+    return words.find(fmt::format(" {} ", word)) != std::string::npos;
+  };
   if (auto arm = cpu_words(world.cpuinfo, "Features"); !arm.empty()) {
     if (has(arm, "asimddp")) return {Level::Ok, "Arm with dot products"};
     return {Level::Warn, "this Arm processor has no dot-product instructions: answers will be slow",
@@ -143,14 +148,17 @@ Verdict check_cpu(const World& world) {
   if (has(flags, "avx"))
     return {Level::Warn, "this processor has AVX but no AVX2: answers will be slow",
             "use small models; in a virtual machine, let it see the host's processor (QEMU: -cpu host)"};
-  return {Level::Fail, "this processor has no AVX: most engine builds won't start on it, and answers would take minutes",
-          "in a virtual machine, let it see the host's processor (QEMU: -cpu host); else use a [[provider]] on another machine"};
+  return {Level::Fail,
+          "this processor has no AVX: most engine builds won't start on it, and answers would take minutes",
+          "in a virtual machine, let it see the host's processor (QEMU: -cpu host); else use a [[provider]] on another "
+          "machine"};
 }
 
 Verdict check_memory(const World& world) {
   auto total = memory_line(world.meminfo, "MemTotal:");
   auto available = world.available_memory != 0 ? world.available_memory : local::available_memory();
-  if (total == 0) return {Level::Warn, fmt::format("{} doesn't say how much memory there is", world.meminfo), "look with: free -h"};
+  if (total == 0)
+    return {Level::Warn, fmt::format("{} doesn't say how much memory there is", world.meminfo), "look with: free -h"};
   auto now = fmt::format("{} available of {}", text::human_bytes(available), text::human_bytes(total));
   constexpr auto fix = "close what you don't need (`ps aux --sort -rss | head`), or use a smaller model";
   if (available < 200 * kMegabyte) return {Level::Fail, "too little memory for any model: " + now, fix};
@@ -162,10 +170,13 @@ Verdict check_threads(const World& world) {
   double cores = world.cpu_quota > 0 ? std::min<double>(world.cores, world.cpu_quota) : world.cores;
   auto beyond = [&](int threads) { return threads > 1 && static_cast<double>(threads) > cores + 0.01; };
   auto limit = world.cpu_quota > 0 && world.cpu_quota < world.cores
-                   ? fmt::format("{:.1f} cores by its cgroup", world.cpu_quota) : fmt::format("{} cores", world.cores);
+                   ? fmt::format("{:.1f} cores by its cgroup", world.cpu_quota)
+                   : fmt::format("{} cores", world.cores);
   auto too_many = [&](std::string_view what, int threads) {
-    return Verdict{Level::Warn, fmt::format("{} asks for {} threads, but there are {}: threads that wait for each other make each "
-                                            "token many times slower", what, threads, limit),
+    return Verdict{Level::Warn,
+                   fmt::format("{} asks for {} threads, but there are {}: threads that wait for each other make each "
+                               "token many times slower",
+                               what, threads, limit),
                    fmt::format("leave it out, or set it to {}", std::max(1, static_cast<int>(cores) - 1))};
   };
   if (beyond(world.settings.threads)) return too_many("[local] threads", world.settings.threads);
@@ -173,17 +184,21 @@ Verdict check_threads(const World& world) {
     if (int threads = threads_argument(flags.arguments); beyond(threads))
       return too_many(fmt::format("the model {}", model), threads);
   // The engine's rule is cores − 1 of those it sees; a quota below that starves them all.
-  if (world.settings.threads == 0 && world.cpu_quota > 0 && beyond(world.cores - 1)) return too_many("the default", world.cores - 1);
+  if (world.settings.threads == 0 && world.cpu_quota > 0 && beyond(world.cores - 1))
+    return too_many("the default", world.cores - 1);
   if (beyond(world.server.io_threads)) return too_many("[server] io_threads", world.server.io_threads);
   if (world.settings.dedicated && world.cores <= 2)
-    return {Level::Warn, "[local] dedicated = true on two cores: anything else that runs stalls the answers", "leave it out"};
+    return {Level::Warn, "[local] dedicated = true on two cores: anything else that runs stalls the answers",
+            "leave it out"};
   return {Level::Ok, fmt::format("the engine's threads fit {}", limit)};
 }
 
 Verdict check_open_files(const World&) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_max >= 4096 || files.rlim_max == RLIM_INFINITY)
-    return {Level::Ok, fmt::format("up to {} open files", files.rlim_max == RLIM_INFINITY ? std::string("any number of") : std::to_string(files.rlim_max))};
+    return {Level::Ok,
+            fmt::format("up to {} open files", files.rlim_max == RLIM_INFINITY ? std::string("any number of")
+                                                                               : std::to_string(files.rlim_max))};
   return {Level::Warn, fmt::format("at most {} open files: that many connections and no more", files.rlim_max),
           "raise it: ulimit -Hn 65536, or LimitNOFILE=65536 in the unit"};
 }

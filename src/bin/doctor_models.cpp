@@ -29,7 +29,8 @@ namespace {
 
 constexpr std::size_t kMostOutput = 1u << 20;
 constexpr milliseconds kPatience{10'000};
-constexpr std::string_view kGetEngine = "get one: `./dev setup` in the source tree builds it, or set [local] engine to the path of llama-server";
+constexpr std::string_view kGetEngine =
+    "get one: `./dev setup` in the source tree builds it, or set [local] engine to the path of llama-server";
 
 // Reads until the end, the limit or the deadline. False at the deadline.
 bool read_until(int fd, std::string& out, TimePoint deadline, const Clock& clock) {
@@ -81,7 +82,8 @@ bool names_flag(std::string_view help, std::string_view flag) {
   for (auto at = help.find(flag); at != std::string_view::npos; at = help.find(flag, at + 1)) {
     bool starts = at == 0 || help[at - 1] == ' ' || help[at - 1] == '\n' || help[at - 1] == ',' || help[at - 1] == '\t';
     auto end = at + flag.size();
-    bool ends = end == help.size() || help[end] == ' ' || help[end] == ',' || help[end] == '\n' || help[end] == '\t' || help[end] == '=';
+    bool ends = end == help.size() || help[end] == ' ' || help[end] == ',' || help[end] == '\n' || help[end] == '\t' ||
+                help[end] == '=';
     if (starts && ends) return true;
   }
   return false;
@@ -89,15 +91,18 @@ bool names_flag(std::string_view help, std::string_view flag) {
 
 std::string names_of(const std::vector<std::string>& names) {
   std::string out;
-  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
+  constexpr std::size_t kMost = 5;
+  for (std::size_t i = 0; i < std::min(names.size(), kMost); ++i) out += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > kMost ? fmt::format("{} and {} more", out, names.size() - kMost) : out;
 }
 
 } // namespace
 
-Result<ProgramEnd> run_program(const std::string& program, const std::vector<std::string>& arguments, milliseconds limit) {
+Result<ProgramEnd> run_program(const std::string& program, const std::vector<std::string>& arguments,
+                               milliseconds limit) {
   auto failed = [&](int error) {
-    return fail(FailureKind::Unavailable, Fault::LocalResource, fmt::format("{} can't be started: {}", program, std::strerror(error)));
+    return fail(FailureKind::Unavailable, Fault::LocalResource,
+                fmt::format("{} can't be started: {}", program, std::strerror(error)));
   };
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return failed(errno);
@@ -108,7 +113,7 @@ Result<ProgramEnd> run_program(const std::string& program, const std::vector<std
   ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
   ::posix_spawn_file_actions_adddup2(&actions, ends[1], 2);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);   // a group of its own: the limit ends its children too
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP); // a group of its own: the limit ends its children too
   ::posix_spawnattr_setpgroup(&attributes, 0);
   std::vector<char*> words{const_cast<char*>(program.c_str())};
   for (const auto& argument : arguments) words.push_back(const_cast<char*>(argument.c_str()));
@@ -125,7 +130,10 @@ Result<ProgramEnd> run_program(const std::string& program, const std::vector<std
   ::posix_spawn_file_actions_destroy(&actions);
   ::posix_spawnattr_destroy(&attributes);
   ::close(ends[1]);
-  if (error != 0) { ::close(ends[0]); return failed(error); }
+  if (error != 0) {
+    ::close(ends[0]);
+    return failed(error);
+  }
   SystemClock clock;
   ProgramEnd end;
   auto deadline = clock.now() + limit;
@@ -144,7 +152,9 @@ Verdict check_engine(const World& world) {
   struct stat facts{};
   const auto& configured = world.settings.engine;
   if (!configured.empty() && ::stat(configured.c_str(), &facts) == 0 && S_ISREG(facts.st_mode))
-    return {Level::Fail, fmt::format("the engine {} may not be executed (mode {:04o})", configured, static_cast<unsigned>(facts.st_mode & 07777)),
+    return {Level::Fail,
+            fmt::format("the engine {} may not be executed (mode {:04o})", configured,
+                        static_cast<unsigned>(facts.st_mode & 07777)),
             fmt::format("chmod +x '{}'", configured)};
   return {Level::Fail, engine.error().message, std::string(kGetEngine)};
 }
@@ -155,30 +165,40 @@ Verdict check_engine_version(const World& world) {
   auto version = run_program(*engine, {"--version"}, kPatience);
   auto replace = fmt::format("replace it: {}", kGetEngine);
   if (!version) return {Level::Fail, version.error().message, replace};
-  if (version->timed_out) return {Level::Fail, fmt::format("{} --version doesn't answer within 10 s", *engine), replace};
+  if (version->timed_out)
+    return {Level::Fail, fmt::format("{} --version doesn't answer within 10 s", *engine), replace};
   if (version->signal == SIGILL)
-    return {Level::Fail, fmt::format("{} was built for another processor (illegal instruction)", *engine), "build it on this machine: ./dev setup"};
+    return {Level::Fail, fmt::format("{} was built for another processor (illegal instruction)", *engine),
+            "build it on this machine: ./dev setup"};
   if (version->signal != 0 || version->code != 0 || version->output.empty())
-    return {Level::Fail, fmt::format("{} --version fails ({}): {}", *engine,
-                                     version->signal != 0 ? fmt::format("signal {}", version->signal) : fmt::format("exit {}", version->code),
-                                     shown(version->output)), replace};
+    return {Level::Fail,
+            fmt::format("{} --version fails ({}): {}", *engine,
+                        version->signal != 0 ? fmt::format("signal {}", version->signal)
+                                             : fmt::format("exit {}", version->code),
+                        shown(version->output)),
+            replace};
   auto help = run_program(*engine, {"--help"}, kPatience);
   std::vector<std::string> lacking;
   if (help)
     for (const auto& flag : needed_flags())
       if (!names_flag(help->output, flag)) lacking.push_back(flag);
   if (!lacking.empty())
-    return {Level::Fail, fmt::format("{} is too old: it doesn't know {}", *engine, names_of(lacking)), replace};
+    return {Level::Fail,
+            fmt::format("{} is too old, or no llama-server: it doesn't know {}", *engine, names_of(lacking)), replace};
   return {Level::Ok, shown(version->output)};
 }
 
 Verdict check_models(const World& world) {
   auto usable = std::ranges::count_if(world.models, [](const auto& entry) { return entry.problem.empty(); });
-  if (usable > 0) return {Level::Ok, fmt::format("{} on this machine", usable == 1 ? "1 model" : fmt::format("{} models", usable))};
+  if (usable > 0)
+    return {Level::Ok, fmt::format("{} on this machine", usable == 1 ? "1 model" : fmt::format("{} models", usable))};
   const auto* config = world.valid();
-  bool remote = config != nullptr && std::ranges::any_of(config->providers, [](const auto& p) { return !p.models.empty(); });
-  constexpr auto fix = "add one: intertie models add FILE.gguf, or intertie models pull URL --sha256 HASH, or ./dev setup";
-  if (remote || world.settings.engine == "none") return {remote ? Level::Warn : Level::Fail, "no model on this machine: only remote ones can answer", fix};
+  bool remote =
+      config != nullptr && std::ranges::any_of(config->providers, [](const auto& p) { return !p.models.empty(); });
+  constexpr auto fix =
+      "add one: intertie models add FILE.gguf, or intertie models pull URL --sha256 HASH, or ./dev setup";
+  if (remote || world.settings.engine == "none")
+    return {remote ? Level::Warn : Level::Fail, "no model on this machine: only remote ones can answer", fix};
   return {Level::Fail, "no model on this machine: nothing can answer", fix};
 }
 
@@ -190,7 +210,9 @@ Verdict check_model_files(const World& world) {
     wrong += fmt::format("{}{}: {}", wrong.empty() ? "" : "; ", entry.name, entry.problem);
     if (example.empty()) example = entry.name;
   }
-  if (wrong.empty()) return {Level::Ok, world.models.empty() ? "no model to look at" : "every header is whole and every tensor within its file"};
+  if (wrong.empty())
+    return {Level::Ok,
+            world.models.empty() ? "no model to look at" : "every header is whole and every tensor within its file"};
   return {Level::Fail, wrong, fmt::format("get it again: intertie models rm {}, then pull or add it anew", example)};
 }
 
@@ -199,17 +221,22 @@ namespace {
 Verdict compare_hash(const local::Entry& entry, const std::string& file) {
   auto recorded = recorded_hash(file);
   auto again = fmt::format("get it again: intertie models rm {}, then pull or add it anew", entry.name);
-  if (!recorded) return {Level::Warn, recorded.error().message, fmt::format("rm '{}', then add the model anew", hash_file_of(file))};
+  if (!recorded)
+    return {Level::Warn, recorded.error().message, fmt::format("rm '{}', then add the model anew", hash_file_of(file))};
   if (recorded->empty()) return {};
   std::error_code error;
   ProgressBar bar(fmt::format("hashing {}", entry.name), std::filesystem::file_size(file, error));
   bool visible = on_terminal(STDERR_FILENO);
-  auto actual = local::sha256_file(file, [&](std::uint64_t done) { if (visible) bar.at(done); });
+  auto actual = local::sha256_file(file, [&](std::uint64_t done) {
+    if (visible) bar.at(done);
+  });
   if (visible) fmt::print(stderr, "\r\x1b[K");
   if (!actual) return {Level::Fail, actual.error().message, again};
   if (*actual == *recorded) return {Level::Ok, "as recorded"};
-  return {Level::Fail, fmt::format("{} has changed since its hash was recorded (sha256 {}…, recorded {}…)", entry.name,
-                                   actual->substr(0, 12), recorded->substr(0, 12)), again};
+  return {Level::Fail,
+          fmt::format("{} has changed since its hash was recorded (sha256 {}…, recorded {}…)", entry.name,
+                      actual->substr(0, 12), recorded->substr(0, 12)),
+          again};
 }
 } // namespace
 
@@ -222,7 +249,8 @@ Verdict check_model_hashes(const World& world) {
       if (!verdict.finding.empty()) ++compared;
     }
   if (compared == 0) return {Level::Ok, "no hash is recorded (models of other programs have none)"};
-  return {Level::Ok, fmt::format("{} as recorded", compared == 1 ? "1 file is" : fmt::format("{} files are", compared))};
+  return {Level::Ok,
+          fmt::format("{} as recorded", compared == 1 ? "1 file is" : fmt::format("{} files are", compared))};
 }
 
 Verdict check_model_memory(const World& world) {
@@ -244,7 +272,9 @@ Verdict check_model_memory(const World& world) {
   // A daemon's own children hold memory that this can't tell from other programs'.
   if (large.empty()) return {Level::Ok, fmt::format("every model fits the {} that models may use", limit)};
   auto finding = fmt::format("{}, but models may use {}", names_of(large), limit);
-  constexpr auto fix = "set a smaller context for it ([local.model.\"NAME\"] context = 4096), use a smaller one, or raise [local] memory_limit";
+  constexpr auto fix =
+      "set a smaller context for it ([local.model.\"NAME\"] context = 4096), use a smaller one, or raise [local] "
+      "memory_limit";
   return {usable == 0 && !world.daemon_answers ? Level::Fail : Level::Warn, finding, fix};
 }
 

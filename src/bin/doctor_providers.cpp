@@ -28,6 +28,14 @@ std::vector<Reached> reach_all(const World& world, const config::Config& config)
   return out;
 }
 
+// "environment NAME (not set)" → NAME
+std::string key_variable(const provider::Provider& p) {
+  constexpr std::string_view kIn = "environment ";
+  if (!p.key_source.starts_with(kIn)) return std::string(p.spec->key_env);
+  auto name = p.key_source.substr(kIn.size());
+  return name.substr(0, name.find(' '));
+}
+
 void join(std::string& to, const std::string& what) { to += (to.empty() ? "" : "; ") + what; }
 
 } // namespace
@@ -41,10 +49,14 @@ Verdict check_keys(const World& world) {
     if (!p.key.empty()) ++found;
     if (!key_missing(p)) continue;
     join(missing, fmt::format("{} has no key ({})", p.name, key_state(p)));
-    if (fix.empty()) fix = fmt::format("export {}=… where the daemon starts, or say key = \"file:/path\" (mode 0600) in its [[provider]]", p.spec->key_env);
+    if (fix.empty())
+      fix = fmt::format(
+          "export {}=… where the daemon starts, or say key = \"file:/path\" (mode 0600) in its [[provider]]",
+          key_variable(p));
   }
   if (!missing.empty()) return {Level::Fail, missing, fix};
-  return {Level::Ok, found == 0 ? "no provider needs a key" : fmt::format("{} found", found == 1 ? "1 key" : fmt::format("{} keys", found))};
+  return {Level::Ok, found == 0 ? "no provider needs a key"
+                                : fmt::format("{} found", found == 1 ? "1 key" : fmt::format("{} keys", found))};
 }
 
 Verdict check_key_files(const World& world) {
@@ -57,12 +69,15 @@ Verdict check_key_files(const World& world) {
     auto chmod = message.find("chmod");
     return {Level::Fail, message, chmod == std::string::npos ? "chmod 600 the file" : message.substr(chmod)};
   }
-  for (const auto& reference : config->key_references) {
-    if (!reference.starts_with("file:")) continue;
-    auto file = reference.substr(5);
+  for (const auto& p : config->providers) {
+    constexpr std::string_view kIn = "file ";
+    if (!p.key_source.starts_with(kIn)) continue;
+    auto file = p.key_source.substr(kIn.size());
     struct stat facts{};
     if (::stat(file.c_str(), &facts) == 0 && (facts.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-      return {Level::Fail, fmt::format("the key file {} may be read by others (mode {:04o})", file, static_cast<unsigned>(facts.st_mode & 07777)),
+      return {Level::Fail,
+              fmt::format("the key file {} may be read by others (mode {:04o})", file,
+                          static_cast<unsigned>(facts.st_mode & 07777)),
               fmt::format("chmod 600 '{}', and make a new key: the old one may be known", file)};
   }
   return {Level::Ok, "no key file can be read by others"};
@@ -82,7 +97,8 @@ Verdict check_providers(const World& world) {
   }
   if (!unreachable.empty()) return {Level::Warn, unreachable, fmt::format("intertie providers test {}", first)};
   auto off = config->providers.size() - asked;
-  return {Level::Ok, fmt::format("{} within reach{}", asked, off == 0 ? "" : fmt::format(", {} not asked (off by policy)", off))};
+  return {Level::Ok,
+          fmt::format("{} within reach{}", asked, off == 0 ? "" : fmt::format(", {} not asked (off by policy)", off))};
 }
 
 Verdict check_keys_accepted(const World& world) {
@@ -95,7 +111,8 @@ Verdict check_keys_accepted(const World& world) {
     if (first.empty()) first = provider->name;
   }
   if (refused.empty()) return {Level::Ok, "no key was refused"};
-  return {Level::Fail, refused, fmt::format("make a new key with the provider, put it there, then: intertie providers test {}", first)};
+  return {Level::Fail, refused,
+          fmt::format("make a new key with the provider, put it there, then: intertie providers test {}", first)};
 }
 
 } // namespace intertie::bin

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -53,8 +54,12 @@ class Doctor : public testing::Test {
     config_ = config::parse_config(toml, "intertie.toml", environment);
     world_ = World{};
     world_.config = &config_;
-    world_.paths = {.config_file = root_ + "/config/intertie.toml", .data_dir = root_ + "/data", .state_dir = root_ + "/state",
-                    .runtime_dir = root_ + "/run", .receipts_file = root_ + "/state/receipts.db", .prices_file = {}};
+    world_.paths = {.config_file = root_ + "/config/intertie.toml",
+                    .data_dir = root_ + "/data",
+                    .state_dir = root_ + "/state",
+                    .runtime_dir = root_ + "/run",
+                    .receipts_file = root_ + "/state/receipts.db",
+                    .prices_file = {}};
     if (config_) {
       config_->paths = world_.paths;
       world_.settings = config_->local;
@@ -81,7 +86,8 @@ class Doctor : public testing::Test {
     return file;
   }
   void scan() {
-    world_.models = local::Catalogue{}.scan({.own = root_ + "/data/models", .extra = {}, .ollama = {}, .lmstudio = {}, .huggingface = {}});
+    world_.models = local::Catalogue{}.scan(
+        {.own = root_ + "/data/models", .extra = {}, .ollama = {}, .lmstudio = {}, .huggingface = {}});
   }
   std::string engine_that(const std::string& script) {
     auto file = root_ + "/llama-server";
@@ -99,7 +105,8 @@ class Doctor : public testing::Test {
   void expect_found(std::string_view id, Level level, std::string_view words) {
     auto verdict = run(id);
     EXPECT_EQ(to_string(verdict.level), to_string(level)) << id << ": " << verdict.finding;
-    EXPECT_NE((verdict.finding + " " + verdict.fix).find(words), std::string::npos) << id << ": " << verdict.finding << " → " << verdict.fix;
+    EXPECT_NE((verdict.finding + " " + verdict.fix).find(words), std::string::npos)
+        << id << ": " << verdict.finding << " → " << verdict.fix;
     EXPECT_FALSE(verdict.fix.empty()) << id;
     EXPECT_EQ(verdict.finding.find('\n'), std::string::npos) << verdict.finding;
     EXPECT_EQ(verdict.fix.find('\n'), std::string::npos) << verdict.fix;
@@ -121,6 +128,13 @@ TEST_F(Doctor, TheTableHasDistinctNames) {
   EXPECT_GE(ids.size(), 16U);
 }
 
+TEST_F(Doctor, EveryRowIsDocumented) {
+  std::ifstream in(INTERTIE_SOURCE_DIR "/docs/doctor.md");
+  std::string page{std::istreambuf_iterator<char>(in), {}};
+  for (const auto& check : checks())
+    EXPECT_NE(page.find("| `" + std::string(check.id) + "` |"), std::string::npos) << check.id;
+}
+
 TEST_F(Doctor, AHealthyMachineHasNoComplaint) {
   auto file = add_model("tiny");
   ASSERT_TRUE(record_hash(file, *local::sha256_file(file)));
@@ -134,7 +148,7 @@ TEST_F(Doctor, InvalidConfiguration) {
   configure("[server]\nlissten = \"127.0.0.1:1\"\n");
   ASSERT_FALSE(config_);
   expect_found("config", Level::Fail, "intertie.toml:2");
-  for (const auto& check : checks()) (void)check.run(world_);   // all others still run
+  for (const auto& check : checks()) (void)check.run(world_); // all others still run
 }
 
 TEST_F(Doctor, WrongPermissions) {
@@ -152,15 +166,15 @@ TEST_F(Doctor, AFolderThatIsAFile) {
 }
 
 TEST_F(Doctor, AFolderThatCantBeWritten) {
-  world_.paths.state_dir = "/proc/intertie";   // where not even root may make a file
-  expect_found("folders", Level::Fail, "can't be written");
+  world_.paths.state_dir = "/proc/intertie"; // where not even root may make a file
+  expect_found("folders", Level::Fail, "can't write");
 }
 
 TEST_F(Doctor, FullDisk) {
   EXPECT_EQ(judge_disk("/s", 1'000'000, 100'000'000'000).level, Level::Fail);
   EXPECT_EQ(judge_disk("/s", 300'000'000, 1'000'000'000).level, Level::Warn);
-  EXPECT_EQ(judge_disk("/s", 2'000'000'000, 100'000'000'000).level, Level::Warn);     // 2 %
-  EXPECT_EQ(judge_disk("/s", 100'000'000'000, 4'000'000'000'000).level, Level::Ok);   // 2.5 %, but plenty
+  EXPECT_EQ(judge_disk("/s", 2'000'000'000, 100'000'000'000).level, Level::Warn);   // 2 %
+  EXPECT_EQ(judge_disk("/s", 100'000'000'000, 4'000'000'000'000).level, Level::Ok); // 2.5 %, but plenty
   EXPECT_EQ(judge_disk("/s", 60'000'000'000, 100'000'000'000).level, Level::Ok);
 }
 
@@ -196,7 +210,7 @@ TEST_F(Doctor, PortTaken) {
     ASSERT_TRUE(owner);
     EXPECT_EQ(owner->pid, ::getpid());
     EXPECT_FALSE(owner->program.empty());
-    world_.daemon_answers = true;     // our own daemon has it
+    world_.daemon_answers = true; // our own daemon has it
     expect_ok("port");
   }
   EXPECT_FALSE(listening_on("/proc", port));
@@ -272,7 +286,8 @@ TEST_F(Doctor, EngineThatDoesNotStart) {
 }
 
 TEST_F(Doctor, EngineTooOld) {
-  engine_that("if [ \"$1\" = --version ]; then echo 'version: 1 (old)'; else echo '-m, --model FNAME'; echo '--host HOST'; fi");
+  engine_that(
+      "if [ \"$1\" = --version ]; then echo 'version: 1 (old)'; else echo '-m, --model FNAME'; echo '--host HOST'; fi");
   expect_found("engine_version", Level::Fail, "too old");
 }
 
@@ -340,7 +355,7 @@ TEST_F(Doctor, KeyFileReadableByOthers) {
   ::chmod((root_ + "/key").c_str(), 0600);
   configure("[[provider]]\nname = \"openai\"\nkey = \"file:" + root_ + "/key\"\n");
   expect_ok("key_files");
-  ::chmod((root_ + "/key").c_str(), 0644);   // after it was read
+  ::chmod((root_ + "/key").c_str(), 0644); // after it was read
   expect_found("key_files", Level::Fail, "may be read by others");
 }
 
@@ -348,7 +363,9 @@ TEST_F(Doctor, KeyRefusedAndServerOutOfReach) {
   const std::string toml = "[policy]\npaid = true\n[[provider]]\nname = \"openai\"\nmodels = [\"m\"]\n";
   configure(toml, {{"OPENAI_API_KEY", "sk-test"}});
   ASSERT_TRUE(config_) << config_.error().message;
-  world_.list_models = [](const provider::Provider&) { return Result<Answer>(Answer{401, R"({"error":{}})", "", "", "", ""}); };
+  world_.list_models = [](const provider::Provider&) {
+    return Result<Answer>(Answer{401, R"({"error":{}})", "", "", "", ""});
+  };
   expect_found("keys_accepted", Level::Fail, "openai refuses its key with 401");
   expect_ok("providers");
   world_.list_models = [](const provider::Provider&) -> Result<Answer> {
@@ -361,7 +378,10 @@ TEST_F(Doctor, KeyRefusedAndServerOutOfReach) {
 TEST_F(Doctor, PaidPlacesThatAreOffAreLeftAlone) {
   configure("[[provider]]\nname = \"openai\"\nmodels = [\"m\"]\n", {{"OPENAI_API_KEY", "sk-test"}});
   int asked = 0;
-  world_.list_models = [&asked](const provider::Provider&) { ++asked; return Result<Answer>(Answer{}); };
+  world_.list_models = [&asked](const provider::Provider&) {
+    ++asked;
+    return Result<Answer>(Answer{});
+  };
   expect_ok("providers");
   EXPECT_EQ(asked, 0);
 }

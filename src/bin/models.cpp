@@ -27,9 +27,14 @@ std::string speed_of(const KnownModel& model) {
 std::vector<std::string> list_row(const KnownModel& model) {
   bool broken = model.state == "failed" && model.parameters == 0;
   auto state = broken ? std::string("unusable") : !model.fits ? std::string("too large") : model.state;
-  return {model.name, text::human_bytes(model.file_bytes), broken ? "-" : model.quantisation,
-          broken ? "-" : human_parameters(model.parameters), broken ? "-" : text::human_bytes(model.memory),
-          broken ? "-" : speed_of(model), state, model.origin};
+  return {model.name,
+          text::human_bytes(model.file_bytes),
+          broken ? "-" : model.quantisation,
+          broken ? "-" : human_parameters(model.parameters),
+          broken ? "-" : text::human_bytes(model.memory),
+          broken ? "-" : speed_of(model),
+          state,
+          model.origin};
 }
 
 void print_list(const KnownModels& models) {
@@ -57,8 +62,9 @@ void print_list(const KnownModels& models) {
 std::string shell_words(const std::string& program, const std::vector<std::string>& words) {
   std::string out = program.empty() ? "llama-server" : program;
   for (const auto& word : words) {
-    bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                                         "-_./=:,+@…") == std::string::npos;
+    bool plain = !word.empty() && word.find_first_not_of(
+                                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                      "-_./=:,+@…") == std::string::npos;
     out += plain ? " " + word : " '" + word + "'";
   }
   return out;
@@ -69,10 +75,11 @@ void print_memory(const KnownModel& model, std::uint64_t budget) {
   fmt::print("Memory:     {} ({}; models may use {} together)\n", text::human_bytes(model.memory),
              model.fits ? paint(Colour::Green, "fits") : paint(Colour::Red, "does not fit"), text::human_bytes(budget));
   if (!model.scanned) return;
-  fmt::print("            weights {}, copies for this processor {}, conversation {}, computing {}, program {},\n"
-             "            kept prompts up to {}\n",
-             text::human_bytes(fit.weights), text::human_bytes(fit.repacked), text::human_bytes(fit.kv_cache),
-             text::human_bytes(fit.compute), text::human_bytes(fit.runtime), text::human_bytes(fit.prompt_cache));
+  fmt::print(
+      "            weights {}, copies for this processor {}, conversation {}, computing {}, program {},\n"
+      "            kept prompts up to {}\n",
+      text::human_bytes(fit.weights), text::human_bytes(fit.repacked), text::human_bytes(fit.kv_cache),
+      text::human_bytes(fit.compute), text::human_bytes(fit.runtime), text::human_bytes(fit.prompt_cache));
 }
 
 void print_estimate(const KnownModel& model) {
@@ -91,10 +98,11 @@ void print_model(const KnownModel& model, const KnownModels& all) {
   auto hash = recorded_hash(model.file);
   if (hash && !hash->empty()) fmt::print("SHA-256:    {} (as recorded; `intertie doctor` compares it)\n", *hash);
   if (model.parameters > 0)
-    fmt::print("Model:      {}, {} parameters, {}, trained for {} tokens\n", model.architecture, human_parameters(model.parameters),
-               model.quantisation, model.trained_context);
+    fmt::print("Model:      {}, {} parameters, {}, trained for {} tokens\n", model.architecture,
+               human_parameters(model.parameters), model.quantisation, model.trained_context);
   auto state = model.state;
-  if (model.pid > 0) state += fmt::format(", process {}, {} running, {} waiting", model.pid, model.running, model.waiting);
+  if (model.pid > 0)
+    state += fmt::format(", process {}, {} running, {} waiting", model.pid, model.running, model.waiting);
   fmt::print("State:      {}{}\n", state, all.daemon ? "" : " (no daemon is running)");
   if (!model.problem.empty()) fmt::print("Problem:    {}\n", paint(Colour::Red, model.problem));
   if (model.parameters == 0) return;
@@ -109,7 +117,10 @@ void print_model(const KnownModel& model, const KnownModels& all) {
 
 int models_list(const Options& options, const config::Config& config) {
   auto models = known_models(config);
-  if (!options.json) { print_list(models); return kOk; }
+  if (!options.json) {
+    print_list(models);
+    return kOk;
+  }
   json::Array list;
   for (const auto& model : models.list) list.raw(model_json(model));
   json::Object o;
@@ -133,7 +144,8 @@ int models_rm(const Options& options, const config::Config& config) {
   auto model = find_model(models, options.name);
   if (!model) return complain(model.error());
   // A child that runs would keep the weights mapped; it drains first and is never cut.
-  if (models.daemon) (void)ask_daemon(config, {.method = "POST", .path = fmt::format("/intertie/v1/models/{}/unload", (*model)->name)});
+  if (models.daemon)
+    (void)ask_daemon(config, {.method = "POST", .path = fmt::format("/intertie/v1/models/{}/unload", (*model)->name)});
   auto removed = remove_model(config.local.data_dir, (*model)->file);
   if (!removed) return complain(removed.error());
   if (models.daemon) (void)ask_daemon(config, {.method = "POST", .path = "/intertie/v1/rescan"});

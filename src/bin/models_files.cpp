@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 } // namespace
 
 std::vector<std::string> model_parts(const std::string& file) {
-  constexpr std::uint32_t kMostParts = 1000;     // a name is no reason to make a million paths
+  constexpr std::uint32_t kMostParts = 1000; // a name is no reason to make a million paths
   auto split = local::split_name(fs::path(file).filename().string());
   if (!split || split->parts > kMostParts) return {file};
   std::vector<std::string> parts;
@@ -29,9 +29,13 @@ Result<Removed> remove_model(const std::string& data_dir, const std::string& fil
   std::error_code error;
   // By the folder's own identity, not by its spelling: links and "..".
   if (!fs::equivalent(fs::path(file).parent_path(), own, error) || error)
-    return fail(FailureKind::Denied, Fault::Client,
-                fmt::format("{} isn't Intertie's: it stays. Delete it with the program that brought it, or leave that store out "
-                            "([local] import_ollama, import_lmstudio, import_hf, stores)", file), "not_ours");
+    return fail(
+        FailureKind::Denied, Fault::Client,
+        fmt::format(
+            "{} isn't Intertie's: it stays. Delete it with the program that brought it, or leave that store out "
+            "([local] import_ollama, import_lmstudio, import_hf, stores)",
+            file),
+        "not_ours");
   Removed out;
   for (const auto& name : model_parts(file)) {
     fs::path part(name);
@@ -39,11 +43,13 @@ Result<Removed> remove_model(const std::string& data_dir, const std::string& fil
     if (status.type() == fs::file_type::not_found) continue;
     bool link = status.type() == fs::file_type::symlink;
     if (!link && status.type() != fs::file_type::regular)
-      return fail(FailureKind::Denied, Fault::Client, fmt::format("{} is no file: it stays", part.string()), "not_ours");
+      return fail(FailureKind::Denied, Fault::Client, fmt::format("{} is no file: it stays", part.string()),
+                  "not_ours");
     if (link && out.left.empty()) out.left = fs::read_symlink(part, error).string();
     auto size = link ? 0 : fs::file_size(part, error);
     if (!fs::remove(part, error) || error)
-      return fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't delete {}: {}", part.string(), error.message()));
+      return fail(FailureKind::Denied, Fault::LocalResource,
+                  fmt::format("can't delete {}: {}", part.string(), error.message()));
     if (!link) out.deleted += size;
     fs::remove(hash_file_of(name), error);
   }

@@ -1,5 +1,5 @@
-// The files of a model, and what `models rm` may delete of them: what Intertie downloaded and links that it made, in its
-// own folder, nothing else.
+// The files of a model, and what `models rm` may delete of them: what Intertie downloaded and links that it made, in
+// its own folder, nothing else.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@ namespace intertie::bin {
 std::vector<std::string> model_parts(const std::string& file);
 
 struct Removed {
-  std::uint64_t deleted = 0;        // bytes of files that are gone
-  std::string left{};               // where the linked file stays; empty when nothing was linked
+  std::uint64_t deleted = 0; // bytes of files that are gone
+  std::string left{};        // where the linked file stays; empty when nothing was linked
 };
-// `file` as the catalogue names it (the first part of a split model: all parts go). Denied for a file that isn't ours, with
-// the program whose it is.
+// `file` as the catalogue names it (the first part of a split model: all parts go). Denied for a file that isn't ours,
+// with the program whose it is.
 Result<Removed> remove_model(const std::string& data_dir, const std::string& file);
 
 } // namespace intertie::bin

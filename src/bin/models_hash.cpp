@@ -28,7 +28,8 @@ Result<> record_hash(const std::string& model_file, std::string_view sha256) {
   std::error_code error;
   if (out) std::filesystem::rename(half, file, error);
   if (!out || error)
-    return fail(FailureKind::Denied, Fault::LocalResource, fmt::format("can't keep the hash in {}: {}", file, error ? error.message() : "writing failed"));
+    return fail(FailureKind::Denied, Fault::LocalResource,
+                fmt::format("can't keep the hash in {}: {}", file, error ? error.message() : "writing failed"));
   return {};
 }
 
@@ -38,7 +39,8 @@ Result<std::string> recorded_hash(const std::string& model_file) {
   if (!in) return std::string{};
   std::string word(64, '\0');
   in.read(word.data(), 64);
-  if (in.gcount() != 64 || !valid_sha256(word)) return bad_request(fmt::format("{} holds no SHA-256", file), "bad_hash_file");
+  if (in.gcount() != 64 || !valid_sha256(word))
+    return bad_request(fmt::format("{} holds no SHA-256", file), "bad_hash_file");
   return text::lower(word);
 }
 

@@ -1,5 +1,5 @@
-// The hashes Intertie keeps of its models: one `NAME.gguf.sha256` beside the file or the link, in the format of sha256sum,
-// so that `sha256sum -c` reads it too. Not for models of other programs' stores. Any thread.
+// The hashes Intertie keeps of its models: one `NAME.gguf.sha256` beside the file or the link, in the format of
+// sha256sum, so that `sha256sum -c` reads it too. Not for models of other programs' stores. Any thread.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@
 
 namespace intertie::bin {
 
-std::string hash_file_of(const std::string& model_file);               // "…/x.gguf" → "…/x.gguf.sha256"
+std::string hash_file_of(const std::string& model_file); // "…/x.gguf" → "…/x.gguf.sha256"
 Result<> record_hash(const std::string& model_file, std::string_view sha256);
 // Empty when none is kept. BadRequest when what is there is no hash.
 Result<std::string> recorded_hash(const std::string& model_file);
-bool valid_sha256(std::string_view text);                              // 64 hex digits, any case
+bool valid_sha256(std::string_view text); // 64 hex digits, any case
 
 } // namespace intertie::bin

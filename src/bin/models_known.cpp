@@ -55,7 +55,10 @@ KnownModel describe_entry(const local::Entry& entry, const local::Settings& sett
   model.problem = entry.problem;
   model.scanned = true;
   model.file_bytes = entry.size;
-  if (!entry.problem.empty()) { model.state = "failed"; return model; }
+  if (!entry.problem.empty()) {
+    model.state = "failed";
+    return model;
+  }
   const auto& gguf = entry.model;
   model.quantisation = gguf.quantisation;
   model.architecture = gguf.architecture;
@@ -137,8 +140,11 @@ void overlay_status(KnownModels& models, std::string_view status_json) {
 }
 
 KnownModels known_models(const config::Config& config) {
-  auto models = scan_models(config.local, variable_of_process, static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
-  if (auto answer = ask_daemon(config, {.path = "/intertie/v1/status"}); answer && answer->status == 200)
+  auto models = scan_models(config.local, variable_of_process,
+                            static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+  auto hasty = config; // whoever has the port may say nothing at all
+  hasty.server.request_timeout = milliseconds{3'000};
+  if (auto answer = ask_daemon(hasty, {.path = "/intertie/v1/status"}); answer && answer->status == 200)
     overlay_status(models, answer->body);
   return models;
 }
@@ -152,9 +158,10 @@ Result<const KnownModel*> find_model(const KnownModels& models, const std::strin
   auto near = text::suggest(name, names);
   std::string meant;
   for (const auto& one : near) meant += (meant.empty() ? "; did you mean " : " or ") + one;
-  return fail(FailureKind::NotFound, Fault::Client,
-              fmt::format("there is no model {} on this machine{}; `intertie models list` shows which there are", name, meant),
-              "model_not_found");
+  return fail(
+      FailureKind::NotFound, Fault::Client,
+      fmt::format("there is no model {} on this machine{}; `intertie models list` shows which there are", name, meant),
+      "model_not_found");
 }
 
 std::string human_parameters(std::uint64_t parameters) {
@@ -167,13 +174,16 @@ std::string human_parameters(std::uint64_t parameters) {
 std::string human_milliseconds(milliseconds time) {
   auto ms = time.count();
   if (ms < 1000) return fmt::format("{} ms", ms);
-  return ms < 60'000 ? fmt::format("{:.1f} s", static_cast<double>(ms) / 1e3) : fmt::format("{} min", (ms + 30'000) / 60'000);
+  return ms < 60'000 ? fmt::format("{:.1f} s", static_cast<double>(ms) / 1e3)
+                     : fmt::format("{} min", (ms + 30'000) / 60'000);
 }
 
 std::string model_json(const KnownModel& model) {
   json::Object memory;
   memory.add("weights", model.fit.weights).add("repacked", model.fit.repacked).add("kv_cache", model.fit.kv_cache);
-  memory.add("compute", model.fit.compute).add("runtime", model.fit.runtime).add("prompt_cache", model.fit.prompt_cache);
+  memory.add("compute", model.fit.compute)
+      .add("runtime", model.fit.runtime)
+      .add("prompt_cache", model.fit.prompt_cache);
   json::Object estimate;
   estimate.add("calibrated", model.rates.measured);
   estimate.add("prompt_tokens_per_second", model.rates.prompt).add("output_tokens_per_second", model.rates.output);
@@ -188,7 +198,10 @@ std::string model_json(const KnownModel& model) {
   o.add("architecture", model.architecture).add("quantisation", model.quantisation).add("parameters", model.parameters);
   o.add("file_bytes", model.file_bytes).add("trained_context", model.trained_context);
   o.add("context", model.plan.fit.context).add("slots", model.plan.fit.slots);
-  o.add("memory_bytes", model.memory).add("fits", model.fits).raw("memory", memory.str()).raw("estimate", estimate.str());
+  o.add("memory_bytes", model.memory)
+      .add("fits", model.fits)
+      .raw("memory", memory.str())
+      .raw("estimate", estimate.str());
   o.add("pid", model.pid).add("running", model.running).add("waiting", model.waiting).add("problem", model.problem);
   o.raw("arguments", command.str());
   return o.str();

@@ -1,5 +1,6 @@
-// What is known about the models of this machine: the stores' own scan with predicted memory and speed, and over it what a
-// running daemon says about their states. Works with and without a daemon. Reads headers, never weights. One thread.
+// What is known about the models of this machine: the stores' own scan with predicted memory and speed, and over it
+// what a running daemon says about their states. Works with and without a daemon. Reads headers, never weights. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -21,22 +22,22 @@ struct KnownModel {
   std::uint64_t parameters = 0;
   std::uint64_t file_bytes = 0;
   std::uint32_t trained_context = 0;
-  std::uint64_t memory = 0;             // what it holds, or would hold
-  bool fits = true;                     // into what models may use together
+  std::uint64_t memory = 0; // what it holds, or would hold
+  bool fits = true;         // into what models may use together
   local::Rates rates{};
   local::ChildPlan plan{};
   local::Fit fit{};
-  bool scanned = false;                 // found here; else only the daemon knows it, and plan and fit are empty
+  bool scanned = false; // found here; else only the daemon knows it, and plan and fit are empty
   int pid = 0;
   int running = 0;
   int waiting = 0;
 };
 struct KnownModels {
   std::vector<KnownModel> list;
-  bool daemon = false;                  // states come from a running daemon
-  std::string engine;                   // program; empty: `engine_problem`
+  bool daemon = false; // states come from a running daemon
+  std::string engine;  // program; empty: `engine_problem`
   std::string engine_problem;
-  std::uint64_t budget = 0;             // bytes that models may use together
+  std::uint64_t budget = 0; // bytes that models may use together
 };
 
 // The stores, scanned now.
@@ -49,8 +50,8 @@ KnownModels known_models(const config::Config& config);
 // NotFound with the names that were perhaps meant.
 Result<const KnownModel*> find_model(const KnownModels& models, const std::string& name);
 
-std::string human_parameters(std::uint64_t parameters);   // "135 M", "7.2 B"
-std::string human_milliseconds(milliseconds time);        // "85 ms", "2.4 s"
+std::string human_parameters(std::uint64_t parameters); // "135 M", "7.2 B"
+std::string human_milliseconds(milliseconds time);      // "85 ms", "2.4 s"
 std::string model_json(const KnownModel& model);
 
 } // namespace intertie::bin

@@ -30,8 +30,9 @@ void print_configured(const config::Config& config) {
 void print_kinds(const config::Config& config) {
   std::vector<std::vector<std::string>> rows{{"KIND", "PLACE", "TRUST", "PAID", "KEY FROM", "WHAT"}};
   for (const auto& spec : provider::specs())
-    rows.push_back({std::string(spec.name), std::string(to_string(spec.place)), std::string(to_string(spec.trust)), spec.paid ? "yes" : "no",
-                    spec.key_env.empty() ? "-" : std::string(spec.key_env), std::string(spec.title)});
+    rows.push_back({std::string(spec.name), std::string(to_string(spec.place)), std::string(to_string(spec.trust)),
+                    spec.paid ? "yes" : "no", spec.key_env.empty() ? "-" : std::string(spec.key_env),
+                    std::string(spec.title)});
   fmt::print("\n{}\n{}", paint(Colour::Bold, "Kinds that can be configured as [[provider]]"), "\n");
   fmt::print("{}", table(rows));
   if (!config.policy.paid)
@@ -65,15 +66,20 @@ Result<const provider::Provider*> find_provider(const config::Config& config, co
   if (provider::find_spec(name) != nullptr)
     return fail(FailureKind::NotFound, Fault::Client,
                 fmt::format("{} isn't configured: add to {}:\n\n[[provider]]\nname = \"{}\"\nmodels = [\"…\"]", name,
-                            config.paths.config_file, name), "provider_not_found");
+                            config.paths.config_file, name),
+                "provider_not_found");
   auto near = text::suggest(name, names);
   return fail(FailureKind::NotFound, Fault::Client,
-              fmt::format("no provider {}{}", name, near.empty() ? "; `intertie providers list` shows which there are"
-                                                                 : "; did you mean " + near.front() + "?"), "provider_not_found");
+              fmt::format("no provider {}{}", name,
+                          near.empty() ? "; `intertie providers list` shows which there are"
+                                       : "; did you mean " + near.front() + "?"),
+              "provider_not_found");
 }
 
 void print_step(const Step& step) {
-  Colour colour = step.state == StepState::Ok ? Colour::Green : step.state == StepState::Failed ? Colour::Red : Colour::Dim;
+  Colour colour = step.state == StepState::Ok       ? Colour::Green
+                  : step.state == StepState::Failed ? Colour::Red
+                                                    : Colour::Dim;
   fmt::print("{} {:<11} {}\n", paint(colour, fmt::format("{:<7}", to_string(step.state))), step.name, step.what);
   if (!step.fix.empty()) fmt::print("                    → {}\n", step.fix);
 }

@@ -34,13 +34,15 @@ std::string address_of(const provider::Provider& provider) {
 std::string_view how_to_start(const provider::Provider& provider) {
   if (provider.spec->name == "ollama") return "start it: ollama serve";
   if (provider.spec->name == "lmstudio") return "start its server: lms server start";
-  if (provider.place == Place::Cloud) return "is this machine online, and does a firewall or proxy ([[provider]] proxy, HTTPS_PROXY) stand between?";
+  if (provider.place == Place::Cloud)
+    return "is this machine online, and does a firewall or proxy ([[provider]] proxy, HTTPS_PROXY) stand between?";
   return "is it running, and is base_url right?";
 }
 
 std::string_view tls_fix(const provider::Provider& provider) {
   if (!provider.url.endpoint.ca_file.empty()) return "is ca_file the CA that signed its certificate?";
-  return "for a private CA say ca_file = \"/path/ca.pem\"; check the clock; a server without TLS wants http:// in base_url";
+  return "for a private CA say ca_file = \"/path/ca.pem\"; check the clock; a server without TLS wants http:// in "
+         "base_url";
 }
 
 bool about_tls(const Failure& failure) {
@@ -49,7 +51,8 @@ bool about_tls(const Failure& failure) {
 }
 
 std::string request_line(const provider::Provider& provider, std::string_view method, const std::string& path) {
-  return fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\n",
+  return fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\nUser-Agent: intertie/" INTERTIE_VERSION
+                     "\r\n",
                      method, path, provider.url.endpoint.host_header());
 }
 
@@ -61,7 +64,8 @@ std::string tiny_body(const provider::Provider& provider, const std::string& mod
   return body.str();
 }
 
-// The model that a tiny answer is asked of: the first configured one; of a server that costs nothing, the first it lists.
+// The model that a tiny answer is asked of: the first configured one; of a server that costs nothing, the first it
+// lists.
 std::string model_to_ask(const provider::Provider& provider, const std::vector<std::string>& listed) {
   if (!provider.models.empty()) return provider.models.front().name;
   return provider.paid || listed.empty() ? std::string{} : listed.front();
@@ -110,7 +114,8 @@ class Steps {
       return add("key", StepState::Failed, fmt::format("refused with {} ({})", answer.status, key_state(provider_)),
                  key_missing(provider_) ? "give it one: see \"Adding a key\" in the README"
                                         : "make a new key with the provider and put it where the old one is");
-    if (key_missing(provider_)) return add("key", StepState::Failed, key_state(provider_), "give it one: see \"Adding a key\" in the README");
+    if (key_missing(provider_))
+      return add("key", StepState::Failed, key_state(provider_), "give it one: see \"Adding a key\" in the README");
     return add("key", StepState::Ok, key_state(provider_));
   }
 
@@ -118,7 +123,8 @@ class Steps {
     if (answer.status == 404 || answer.status == 405)
       return add("models", StepState::Skipped, fmt::format("it lists none ({})", answer.status));
     if (answer.status != 200)
-      return add("models", StepState::Failed, provider::classify(provider_.name, answer.status, "application/json", "", answer.body).message,
+      return add("models", StepState::Failed,
+                 provider::classify(provider_.name, answer.status, "application/json", "", answer.body).message,
                  "try again in a minute; if it stays, is base_url right (with /v1)?");
     listed_ = listed_models(answer.body);
     if (listed_.empty()) return add("models", StepState::Skipped, "the answer is no list of models");
@@ -126,38 +132,47 @@ class Steps {
     for (const auto& model : provider_.models)
       if (std::ranges::find(listed_, model.name) == listed_.end()) absent += (absent.empty() ? "" : ", ") + model.name;
     if (absent.empty() || provider_.spec->quirks.azure_path)
-      return add("models", StepState::Ok, fmt::format("{} listed", listed_.size() == 1 ? "1 model" : fmt::format("{} models", listed_.size())));
-    add("models", StepState::Failed, fmt::format("{} listed, but not {}", listed_.size(), absent), fmt::format("it has, for example: {}", examples()));
-    return true;   // a provider may serve more than it lists: let the answer decide
+      return add("models", StepState::Ok,
+                 fmt::format("{} listed", listed_.size() == 1 ? "1 model" : fmt::format("{} models", listed_.size())));
+    add("models", StepState::Failed, fmt::format("{} listed, but not {}", listed_.size(), absent),
+        fmt::format("it has, for example: {}", examples()));
+    return true; // a provider may serve more than it lists: let the answer decide
   }
 
   std::string examples() const {
     std::string out;
-    for (std::size_t i = 0; i < std::min<std::size_t>(4, listed_.size()); ++i) out += (out.empty() ? "" : ", ") + listed_[i];
+    for (std::size_t i = 0; i < std::min<std::size_t>(4, listed_.size()); ++i)
+      out += (out.empty() ? "" : ", ") + listed_[i];
     return out;
   }
 
   bool ask() {
     if (provider_.paid && !probe_.may_pay)
-      return add("answer", StepState::Skipped, "it costs money and paid places are off", "[policy] paid = true lets Intertie use it");
+      return add("answer", StepState::Skipped, "it costs money and paid places are off",
+                 "[policy] paid = true lets Intertie use it");
     auto model = model_to_ask(provider_, listed_);
     if (model.empty())
-      return add("answer", StepState::Skipped, "no model is configured for it", "add to its [[provider]]: models = [\"…\"]");
+      return add("answer", StepState::Skipped, "no model is configured for it",
+                 "add to its [[provider]]: models = [\"…\"]");
     std::string scratch;
     provider::Remote remote(provider_);
     SystemClock clock;
     auto started = clock.now();
-    auto answer = probe_.fetch(provider_.url.endpoint, std::string(remote.head(model, scratch)), tiny_body(provider_, model), probe_.limit);
+    auto answer = probe_.fetch(provider_.url.endpoint, std::string(remote.head(model, scratch)),
+                               tiny_body(provider_, model), probe_.limit);
     auto took = std::chrono::duration_cast<milliseconds>(clock.now() - started).count();
     if (!answer) return add("answer", StepState::Failed, answer.error().message, how_to_start(provider_));
     if (answer->status != 200) {
       auto failure = provider::classify(provider_.name, answer->status, "application/json", "", answer->body);
-      return add("answer", StepState::Failed, failure.message, answer->status == 404 ? "is the model's name right?" : "what it says is above");
+      return add("answer", StepState::Failed, failure.message,
+                 answer->status == 404 ? "is the model's name right?" : "what it says is above");
     }
     simdjson::dom::parser parser;
     simdjson::dom::element root;
-    bool whole = parser.parse(answer->body).get(root) == simdjson::SUCCESS && root["choices"].at(0).error() == simdjson::SUCCESS;
-    if (!whole) return add("answer", StepState::Failed, "what came is no chat completion", "is base_url right (with /v1)?");
+    bool whole =
+        parser.parse(answer->body).get(root) == simdjson::SUCCESS && root["choices"].at(0).error() == simdjson::SUCCESS;
+    if (!whole)
+      return add("answer", StepState::Failed, "what came is no chat completion", "is base_url right (with /v1)?");
     return add("answer", StepState::Ok, fmt::format("{} answered in {} ms", model, took));
   }
 
@@ -179,7 +194,7 @@ std::string_view to_string(StepState state) {
 }
 
 bool key_missing(const provider::Provider& provider) {
-  return provider.auth != provider::Auth::None && provider.key.empty() && !provider.spec->key_env.empty();
+  return provider.auth != provider::Auth::None && provider.key.empty();
 }
 
 std::string key_state(const provider::Provider& provider) {
@@ -205,7 +220,9 @@ std::vector<std::string> listed_models(std::string_view body) {
   return out;
 }
 
-std::vector<Step> probe_provider(const provider::Provider& provider, const Probe& probe) { return Steps(provider, probe).run(); }
+std::vector<Step> probe_provider(const provider::Provider& provider, const Probe& probe) {
+  return Steps(provider, probe).run();
+}
 
 Result<Answer> get_models(const provider::Provider& provider, const Fetch& fetch, milliseconds limit) {
   auto path = provider.spec->quirks.azure_path
@@ -213,8 +230,10 @@ Result<Answer> get_models(const provider::Provider& provider, const Fetch& fetch
                   : provider.url.path + "/models";
   auto head = request_line(provider, "GET", path);
   auto key = provider.key.reveal();
-  if (provider.auth == provider::Auth::Bearer && !key.empty()) head.append("Authorization: Bearer ").append(key).append("\r\n");
-  if (provider.auth == provider::Auth::ApiKeyHeader && !key.empty()) head.append("api-key: ").append(key).append("\r\n");
+  if (provider.auth == provider::Auth::Bearer && !key.empty())
+    head.append("Authorization: Bearer ").append(key).append("\r\n");
+  if (provider.auth == provider::Auth::ApiKeyHeader && !key.empty())
+    head.append("api-key: ").append(key).append("\r\n");
   return fetch(provider.url.endpoint, std::move(head), {}, limit);
 }
 

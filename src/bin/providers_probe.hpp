@@ -1,5 +1,6 @@
-// Reaches one provider step by step: name, connection, TLS, key, list of models, one tiny answer; each with what to do when
-// it fails. The only text that is ever sent is "Say ok.". How a request travels is handed in, so that tests need no network.
+// Reaches one provider step by step: name, connection, TLS, key, list of models, one tiny answer; each with what to do
+// when it fails. The only text that is ever sent is "Say ok.". How a request travels is handed in, so that tests need
+// no network.
 #pragma once
 
 #include <functional>
@@ -12,22 +13,23 @@
 namespace intertie::bin {
 
 enum class StepState : std::uint8_t { Ok, Failed, Skipped };
-std::string_view to_string(StepState state);      // "ok" "failed" "skipped"
+std::string_view to_string(StepState state); // "ok" "failed" "skipped"
 
 struct Step {
-  std::string name;                               // "name" "connection" "tls" "key" "models" "answer"
+  std::string name; // "name" "connection" "tls" "key" "models" "answer"
   StepState state = StepState::Ok;
   std::string what;
   std::string fix{};
 };
-using Fetch = std::function<Result<Answer>(const net::Endpoint& endpoint, std::string head, std::string body, milliseconds limit)>;
+using Fetch = std::function<Result<Answer>(const net::Endpoint& endpoint, std::string head, std::string body,
+                                           milliseconds limit)>;
 // Empty when the name resolves (or needs no resolving), else why not.
 using Resolve = std::function<std::string(const std::string& host)>;
 
 struct Probe {
   Fetch fetch = bin::fetch;
-  Resolve resolve;                                // empty = the system's
-  bool may_pay = true;                            // are paid places on?
+  Resolve resolve;     // empty = the system's
+  bool may_pay = true; // are paid places on?
   milliseconds limit{30'000};
 };
 std::vector<Step> probe_provider(const provider::Provider& provider, const Probe& probe);

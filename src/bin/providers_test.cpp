@@ -90,7 +90,8 @@ TEST(ProviderTest, ConnectionAndCertificateAreToldApart) {
   script.answers = {fail(FailureKind::Unavailable, Fault::Transient, "connection refused")};
   EXPECT_EQ(told(probe_provider(configured(kOpenAi), script.probe())), "name:ok connection:failed ");
   Script untrusted;
-  untrusted.answers = {fail(FailureKind::Unavailable, Fault::Transient, "its TLS certificate is not trusted (expired)")};
+  untrusted.answers = {
+      fail(FailureKind::Unavailable, Fault::Transient, "its TLS certificate is not trusted (expired)")};
   EXPECT_EQ(told(probe_provider(configured(kOpenAi), untrusted.probe())), "name:ok connection:ok tls:failed ");
 }
 

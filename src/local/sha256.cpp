@@ -22,7 +22,9 @@ constexpr std::size_t kPiece = 1u << 20;
 
 Result<std::string> sha256_file(const std::string& file, const std::function<void(std::uint64_t done)>& progress) {
   int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail(FailureKind::NotFound, Fault::LocalResource, fmt::format("can't open {}: {}", file, std::strerror(errno)));
+  if (fd < 0)
+    return fail(FailureKind::NotFound, Fault::LocalResource,
+                fmt::format("can't open {}: {}", file, std::strerror(errno)));
   ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
   CHECK(context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
@@ -34,7 +36,8 @@ Result<std::string> sha256_file(const std::string& file, const std::function<voi
     if (got < 0) {
       int error = errno;
       ::close(fd);
-      return fail(FailureKind::Unavailable, Fault::LocalResource, fmt::format("can't read {}: {}", file, std::strerror(error)));
+      return fail(FailureKind::Unavailable, Fault::LocalResource,
+                  fmt::format("can't read {}: {}", file, std::strerror(error)));
     }
     if (got == 0) break;
     CHECK(EVP_DigestUpdate(context.get(), piece.data(), static_cast<std::size_t>(got)) == 1);

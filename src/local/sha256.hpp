@@ -1,5 +1,5 @@
-// SHA-256 of whole files, as hex digits: for models that are added by path and for comparing with what was recorded. Blocking;
-// any thread.
+// SHA-256 of whole files, as hex digits: for models that are added by path and for comparing with what was recorded.
+// Blocking; any thread.
 #pragma once
 
 #include <cstdint>
