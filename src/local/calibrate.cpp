@@ -53,6 +53,27 @@ Rates guess_rates(const Gguf& model, int threads, double bandwidth) {
   return rates;
 }
 
+Timings timings_in(std::string_view body) {
+  Timings out;
+  auto at = body.rfind("\"timings\":");
+  if (at == std::string_view::npos) return out;
+  auto from = body.substr(at + 10);
+  auto end = from.find('}');
+  if (end == std::string_view::npos) return out;
+  simdjson::dom::parser parser;
+  simdjson::dom::element object;
+  if (parser.parse(std::string(from.substr(0, end + 1))).get(object)) return out;
+  auto number = [&](const char* name) {
+    double value = 0;
+    return object[name].get_double().get(value) ? 0.0 : value;
+  };
+  out.prompt_ms = number("prompt_ms");
+  out.output_ms = number("predicted_ms");
+  out.prompt_tokens = static_cast<std::uint32_t>(std::clamp(number("prompt_n"), 0.0, 1e9));
+  out.output_tokens = static_cast<std::uint32_t>(std::clamp(number("predicted_n"), 0.0, 1e9));
+  return out;
+}
+
 bool learn(Rates& rates, const Timings& timings) {
   bool changed = false;
   bool first = !rates.measured;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "core/clock.hpp"
 #include "core/delta.hpp"
@@ -32,6 +33,8 @@ std::string rates_key(const std::string& file, std::uint64_t size, std::int64_t 
 // Bytes/s that one core reads from memory that is in no cache: measured once (some 5 ms).
 double memory_bandwidth();
 Rates guess_rates(const Gguf& model, int threads, double bandwidth);
+// What the engine says of an answer in its last event: the object after "timings". Zeros when it says nothing.
+Timings timings_in(std::string_view body);
 // Folds an answer's timings in; too short ones tell nothing and are passed over. True when something changed.
 bool learn(Rates& rates, const Timings& timings);
 // Time to the first token of an answer of a child that is ready.

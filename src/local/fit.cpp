@@ -48,19 +48,26 @@ std::uint64_t repacked_bytes(const Gguf& model, const CpuFeatures& cpu) {
 }
 
 namespace {
+// Far beyond any machine, and still safe to add up: what a header with absurd numbers comes to.
+constexpr std::uint64_t kAbsurd = 1ULL << 56;
+std::uint64_t times(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t out = 0;
+  return __builtin_mul_overflow(a, b, &out) || out > kAbsurd ? kAbsurd : out;
+}
+
 std::uint64_t kv_bytes(const Gguf& model, const FitPlan& plan) {
   auto cells = (std::uint64_t{plan.context} + kKvBlock - 1) / kKvBlock * kKvBlock * plan.slots;
   std::uint64_t per_cell = 0;
   for (std::uint32_t layer = 0; layer < std::min<std::uint32_t>(model.layers, 4096); ++layer)
-    per_cell += std::uint64_t{model.kv_heads_at(layer)} * (std::uint64_t{model.key_length} + model.value_length) * 2;
-  return cells * per_cell;
+    per_cell += times(model.kv_heads_at(layer), (std::uint64_t{model.key_length} + model.value_length) * 2);
+  return times(cells, per_cell);
 }
 
 // Activations of one batch: masks of 2 bytes per cell and token, and the widest few activations in 4 bytes.
 std::uint64_t compute_bytes(const Gguf& model, const FitPlan& plan) {
   auto cells = (std::uint64_t{plan.context} + kKvBlock - 1) / kKvBlock * kKvBlock;
   std::uint64_t activations = 3ULL * model.feed_forward + 5ULL * model.embedding;
-  return std::uint64_t{plan.batch} * (cells * 2 + activations * 4) + std::uint64_t{model.vocabulary} * 4 * (1 + plan.slots);
+  return times(plan.batch, cells * 2 + activations * 4) + std::uint64_t{model.vocabulary} * 4 * (1 + plan.slots);
 }
 } // namespace
 

@@ -169,6 +169,13 @@ std::vector<Entry> Catalogue::scan(const StorePlaces& places) {
   return out;
 }
 
+Result<> check_model_name(std::string_view name) {
+  auto odd = [](char c) { return static_cast<unsigned char>(c) < 0x21 || c == '/' || c == '\\' || c == 0x7F; };
+  if (name.empty() || name.starts_with(".") || name.size() > 128 || std::ranges::any_of(name, odd))
+    return bad_request(fmt::format("\"{}\" can't be a model's name: letters, digits, '.', '-' and '_' can", name.substr(0, 128)));
+  return {};
+}
+
 Result<std::string> add_by_path(const std::string& data_dir, const std::string& path, std::string name) {
   std::error_code error;
   auto real = fs::canonical(path, error);
@@ -181,9 +188,7 @@ Result<std::string> add_by_path(const std::string& data_dir, const std::string& 
                                    : model.use == GgufUse::Adapter   ? "adapter for another model"
                                                                      : "vocabulary without weights"));
   if (name.empty()) name = model_stem(real.filename().string());
-  if (name.starts_with(".") || name.size() > 128 || name.find_first_of("/\\") != std::string::npos ||
-      std::ranges::any_of(name, [](char c) { return static_cast<unsigned char>(c) < 0x21; }))
-    return bad_request(fmt::format("\"{}\" can't be a model's name: letters, digits, '.', '-' and '_' can", name));
+  TRY_VOID(check_model_name(name));
   auto folder = fs::path(data_dir) / "models";
   fs::create_directories(folder, error);
   for (std::uint32_t part = 1; part <= model.parts; ++part) {

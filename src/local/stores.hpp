@@ -55,6 +55,9 @@ class Catalogue {
 // The name of a model by its file: "SmolLM2-135M-Instruct.Q4_1.gguf" → "smollm2-135m-instruct.q4_1".
 std::string model_name(std::string_view file_name);
 
+// BadRequest unless `name` can be a file's name in data_dir/models.
+Result<> check_model_name(std::string_view name);
+
 // Makes a model that lies elsewhere one of ours by a symbolic link (each part of a split one); nothing is copied. An empty
 // name takes the file's. Failures: what read_gguf says; BadRequest for a name that is taken or not a file name.
 Result<std::string> add_by_path(const std::string& data_dir, const std::string& path, std::string name);
