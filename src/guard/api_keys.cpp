@@ -37,7 +37,8 @@ bool random_looking(std::string_view token) {
   return v.distinct >= 8 && v.digit && (v.upper || v.lower);
 }
 
-// How one shape continues behind its prefix: from `least` to `most` characters of an alphabet, up to the end of the word.
+// How one shape continues behind its prefix: from `least` to `most` characters of an alphabet, up to the end of the
+// word.
 struct Shape {
   std::string_view prefix;
   Member member;
@@ -50,7 +51,8 @@ bool kind_fits(std::string_view found, const Shape& shape) {
 }
 
 void find_shape(std::string_view text, const Shape& shape, Sink sink, void* to) {
-  for (std::size_t at = find_literal(text, shape.prefix); at != std::string_view::npos; at = find_literal(text, shape.prefix, at)) {
+  for (std::size_t at = find_literal(text, shape.prefix); at != std::string_view::npos;
+       at = find_literal(text, shape.prefix, at)) {
     std::size_t begin = at, body = at + shape.prefix.size();
     at = body;
     if (!starts_token(text, begin) || !kind_fits(text.substr(begin), shape)) continue;
@@ -94,7 +96,8 @@ void find_github_token(std::string_view text, Sink sink, void* to) {
   find_shapes(text, kShapes, sink, to);
 }
 void find_gitlab_token(std::string_view text, Sink sink, void* to) {
-  constexpr std::array kShapes = std::to_array<Shape>({{"glpat-", is_word, 20, 64}, {"gl?t-", is_word, 20, 64, random_looking, "dr"}});
+  constexpr std::array kShapes =
+      std::to_array<Shape>({{"glpat-", is_word, 20, 64}, {"gl?t-", is_word, 20, 64, random_looking, "dr"}});
   find_shapes(text, kShapes, sink, to);
 }
 // xoxb- bot, xoxp- user, xoxa-/xoxr- legacy, xoxs- workspace, xoxe- refresh; xapp- app level.
@@ -128,7 +131,8 @@ void find_npm_token(std::string_view text, Sink sink, void* to) {
 // SG.<22>.<43>, both base64url.
 void find_sendgrid_key(std::string_view text, Sink sink, void* to) {
   constexpr std::string_view kPrefix = "SG.";
-  for (std::size_t at = find_literal(text, kPrefix); at != std::string_view::npos; at = find_literal(text, kPrefix, at)) {
+  for (std::size_t at = find_literal(text, kPrefix); at != std::string_view::npos;
+       at = find_literal(text, kPrefix, at)) {
     std::size_t begin = at, id = at + kPrefix.size();
     at = id;
     std::size_t dot = run_end(text.substr(0, std::min(text.size(), id + 23)), id, is_word);
@@ -148,7 +152,8 @@ void find_twilio_key(std::string_view text, Sink sink, void* to) {
 // <bot id, 8 to 10 digits>:AA<33>, base64url.
 void find_telegram_token(std::string_view text, Sink sink, void* to) {
   constexpr std::string_view kAnchor = ":AA";
-  for (std::size_t at = find_literal(text, kAnchor); at != std::string_view::npos; at = find_literal(text, kAnchor, at + 1)) {
+  for (std::size_t at = find_literal(text, kAnchor); at != std::string_view::npos;
+       at = find_literal(text, kAnchor, at + 1)) {
     std::size_t begin = at;
     while (begin > 0 && at - begin < 11 && is_digit(text[begin - 1])) --begin;
     std::size_t end = run_end(text.substr(0, std::min(text.size(), at + 37)), at + 1, is_word);
@@ -161,7 +166,8 @@ void find_telegram_token(std::string_view text, Sink sink, void* to) {
 // header.payload.signature in base64url; the header is JSON, hence eyJ ('{"'), and so is the payload of a JWS.
 void find_jwt(std::string_view text, Sink sink, void* to) {
   constexpr std::string_view kPrefix = "eyJ";
-  for (std::size_t at = find_literal(text, kPrefix); at != std::string_view::npos; at = find_literal(text, kPrefix, at)) {
+  for (std::size_t at = find_literal(text, kPrefix); at != std::string_view::npos;
+       at = find_literal(text, kPrefix, at)) {
     std::size_t begin = at, head = run_end(text, at, is_word);
     at = std::max(head, at + 3);
     if (!starts_token(text, begin) || head - begin < 12 || !text.substr(head).starts_with(".eyJ")) continue;

@@ -6,8 +6,8 @@
 
 namespace intertie::guard {
 namespace {
-// The strictest action over everything found, and the class that asks for it. Not simply the highest class: a policy may
-// treat a confidential mark (C5) more gently than a key (C4) at the same place.
+// The strictest action over everything found, and the class that asks for it. Not simply the highest class: a policy
+// may treat a confidential mark (C5) more gently than a key (C4) at the same place.
 struct Verdict {
   Action action = Action::Allow;
   DataClass data_class = DataClass::C0;
@@ -16,7 +16,8 @@ Verdict judge(const Findings& findings, const Matrix& matrix, Trust trust) {
   Verdict verdict{matrix.at(DataClass::C0, trust), DataClass::C0};
   auto consider = [&](DataClass data_class) {
     Action action = matrix.at(data_class, trust);
-    if (action > verdict.action || (action == verdict.action && data_class > verdict.data_class)) verdict = {action, data_class};
+    if (action > verdict.action || (action == verdict.action && data_class > verdict.data_class))
+      verdict = {action, data_class};
   };
   for (const auto& finding : findings.list) consider(finding.data_class);
   if (!findings.scanned || !findings.complete) {
@@ -40,13 +41,15 @@ std::string names(const Findings& findings, DataClass data_class) {
 }
 
 std::string explain(const Verdict& verdict, const Findings& findings, Trust trust) {
-  std::string what = !findings.scanned    ? "The request was not scanned for private data"
-                     : !findings.complete ? "The scan for private data did not finish"
-                                          : fmt::format("The request holds private data ({}, {}{})", to_string(verdict.data_class),
-                                                        describe(verdict.data_class), names(findings, verdict.data_class));
-  std::string_view rule = verdict.action == Action::Block ? "blocks it from going to" : "keeps it on this device, away from";
-  return fmt::format("{}; the policy {} {}. Remove it, or ask a model on this device with \"auto:private\".", what, rule,
-                     describe(trust));
+  std::string what = !findings.scanned ? "The request was not scanned for private data"
+                     : !findings.complete
+                         ? "The scan for private data did not finish"
+                         : fmt::format("The request holds private data ({}, {}{})", to_string(verdict.data_class),
+                                       describe(verdict.data_class), names(findings, verdict.data_class));
+  std::string_view rule =
+      verdict.action == Action::Block ? "blocks it from going to" : "keeps it on this device, away from";
+  return fmt::format("{}; the policy {} {}. Remove it, or ask a model on this device with \"auto:private\".", what,
+                     rule, describe(trust));
 }
 } // namespace
 

@@ -27,8 +27,8 @@ class Cleared {
 };
 
 // Denied (Fault::OurPolicy, code "policy_block" or "policy_local_only") unless the matrix allows the findings' class at
-// `trust`. An action this build can't carry out yet (mask, condense, ask) denies too. Unscanned findings pass only where
-// the matrix is open for everything.
+// `trust`. An action this build can't carry out yet (mask, condense, ask) denies too. Unscanned findings pass only
+// where the matrix is open for everything.
 Result<Cleared> clear(const Ask& ask, const Findings& findings, const Matrix& matrix, Trust trust);
 
 } // namespace intertie::guard

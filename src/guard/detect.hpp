@@ -1,5 +1,5 @@
-// What every family of detectors uses: a fast search for a literal, character classes, boundaries. Internal to guard; pure.
-// A detector looks for a cheap trigger first and inspects a bounded neighbourhood of it, so that it stays linear.
+// What every family of detectors uses: a fast search for a literal, character classes, boundaries. Internal to guard;
+// pure. A detector looks for a cheap trigger first and inspects a bounded neighbourhood of it, so that it stays linear.
 #pragma once
 
 #include <array>
@@ -59,8 +59,9 @@ inline bool matches(const char* bytes, std::string_view literal) {
   return true;
 }
 
-// The first occurrence of `literal` (2 to 32 bytes; ? stands for any byte, not first or last) at or behind `from`; npos when
-// there is none. Compares the first and the last byte 16 positions at a time, which text without a hit makes cheap.
+// The first occurrence of `literal` (2 to 32 bytes; ? stands for any byte, not first or last) at or behind `from`; npos
+// when there is none. Compares the first and the last byte 16 positions at a time, which text without a hit makes
+// cheap.
 inline std::size_t find_literal(std::string_view text, std::string_view literal, std::size_t from = 0) {
   const std::size_t size = literal.size();
   if (text.size() < size) return std::string_view::npos;
@@ -71,7 +72,8 @@ inline std::size_t find_literal(std::string_view text, std::string_view literal,
   for (; at + size - 1 + 16 <= text.size(); at += 16) {
     __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + at));
     __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + at + size - 1));
-    auto hits = static_cast<unsigned>(_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, last))));
+    auto hits =
+        static_cast<unsigned>(_mm_movemask_epi8(_mm_and_si128(_mm_cmpeq_epi8(a, first), _mm_cmpeq_epi8(b, last))));
     for (; hits != 0; hits &= hits - 1) {
       std::size_t hit = at + static_cast<std::size_t>(__builtin_ctz(hits));
       if (matches(bytes + hit, literal)) return hit;

@@ -1,5 +1,5 @@
-// THE registry of detectors, read top to bottom. A new one is a function in its family's file and a row here; its marked
-// texts and near misses go to tests/golden/guard. Names are stable: receipts and policies use them.
+// THE registry of detectors, read top to bottom. A new one is a function in its family's file and a row here; its
+// marked texts and near misses go to tests/golden/guard. Names are stable: receipts and policies use them.
 #include <array>
 
 #include "guard/detect.hpp"

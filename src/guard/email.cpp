@@ -1,5 +1,5 @@
-// Mail addresses as people write them (the dot-atom of RFC 5322, host names of RFC 1035, IDN labels), anchored at the @.
-// Not here: quoted local parts, address literals, comments.
+// Mail addresses as people write them (the dot-atom of RFC 5322, host names of RFC 1035, IDN labels), anchored at the
+// @. Not here: quoted local parts, address literals, comments.
 #include <algorithm>
 #include <cstring>
 
@@ -16,17 +16,19 @@ constexpr bool is_local(char c) {
 }
 
 // Endings that are files, not top-level domains: icon@2x.png is no address.
-constexpr std::array<std::string_view, 12> kFileEndings{"png", "jpg", "jpeg", "gif", "svg", "webp", "bmp", "css", "js", "json", "html", "tgz"};
+constexpr std::array<std::string_view, 12> kFileEndings{"png", "jpg", "jpeg", "gif",  "svg",  "webp",
+                                                        "bmp", "css", "js",   "json", "html", "tgz"};
 
 // Walks back from `at` over characters that `member` accepts, at most `most` of them and never over two dots in a row.
 std::size_t walk_back(std::string_view text, std::size_t at, std::size_t most, bool (*member)(char)) {
   std::size_t begin = at, least = at > most ? at - most : 0;
-  while (begin > least && member(text[begin - 1]) && !(text[begin - 1] == '.' && begin < at && text[begin] == '.')) --begin;
+  while (begin > least && member(text[begin - 1]) && !(text[begin - 1] == '.' && begin < at && text[begin] == '.'))
+    --begin;
   return begin;
 }
 
-// Where the local part before `at` begins; `at` itself when there is none. Letters beyond ASCII belong to it, unless that
-// makes it too long: in scripts without spaces they are the sentence before.
+// Where the local part before `at` begins; `at` itself when there is none. Letters beyond ASCII belong to it, unless
+// that makes it too long: in scripts without spaces they are the sentence before.
 std::size_t local_begin(std::string_view text, std::size_t at) {
   auto ascii = [](char c) { return is_local(c); };
   auto any = [](char c) { return is_local(c) || is_high(c); };

@@ -9,7 +9,8 @@ namespace {
 // Prose with some numbers, as a prompt holds; nothing that triggers a finding.
 std::string prose(std::size_t size) {
   const std::string_view sentence =
-      "The committee met on 12 March 2024 and, after a long debate, asked 3 of its members to draft a plan: who does what, "
+      "The committee met on 12 March 2024 and, after a long debate, asked 3 of its members to draft a plan: who does "
+      "what, "
       "by when, and at what cost (between 40 and 55 thousand). Skills matter; so does good taste. ";
   std::string text;
   while (text.size() < size) text += sentence;

@@ -23,7 +23,9 @@ void find_then_throw(std::string_view, Sink sink, void* to) {
   sink(to, 0, 1, 1.0F);
   throw std::runtime_error("broken");
 }
-void find_beyond(std::string_view text, Sink sink, void* to) { sink(to, 0, static_cast<std::uint32_t>(text.size() + 1), 1.0F); }
+void find_beyond(std::string_view text, Sink sink, void* to) {
+  sink(to, 0, static_cast<std::uint32_t>(text.size() + 1), 1.0F);
+}
 void find_0_4(std::string_view, Sink sink, void* to) { sink(to, 0, 4, 1.0F); }
 void find_2_8(std::string_view, Sink sink, void* to) { sink(to, 2, 8, 1.0F); }
 void find_8_9(std::string_view, Sink sink, void* to) { sink(to, 8, 9, 1.0F); }
@@ -37,7 +39,8 @@ TEST(Scan, FailsClosed) {
   auto fine = scan_text("text", {&good, 1});
   EXPECT_TRUE(fine.scanned && fine.complete);
   EXPECT_EQ(fine.highest(DataClass::C6), DataClass::C0);
-  for (Detector bad : {Detector{"THROWS", DataClass::C1, find_then_throw}, Detector{"BEYOND", DataClass::C1, find_beyond}}) {
+  for (Detector bad :
+       {Detector{"THROWS", DataClass::C1, find_then_throw}, Detector{"BEYOND", DataClass::C1, find_beyond}}) {
     auto findings = scan(ask_of("text"), {&bad, 1});
     EXPECT_TRUE(findings.scanned);
     EXPECT_FALSE(findings.complete);
@@ -55,7 +58,8 @@ TEST(Scan, FindingsAreBounded) {
 }
 
 TEST(Scan, OverlapsBecomeOneThatCoversAll) {
-  std::array rows{Detector{"LOW", DataClass::C2, find_2_8}, Detector{"HIGH", DataClass::C4, find_0_4}, Detector{"NEXT", DataClass::C1, find_8_9}};
+  std::array rows{Detector{"LOW", DataClass::C2, find_2_8}, Detector{"HIGH", DataClass::C4, find_0_4},
+                  Detector{"NEXT", DataClass::C1, find_8_9}};
   auto findings = scan_text("0123456789", rows);
   ASSERT_EQ(findings.list.size(), 2U);
   EXPECT_EQ(findings.list[0].detector, 1);   // the higher class names it
@@ -84,7 +88,8 @@ TEST(Scan, FindsThroughEveryWayToWriteAnEscape) {
 
 // Broken escapes can't come from wire; nothing may break if they do.
 TEST(Scan, SurvivesBrokenEscapes) {
-  for (std::string_view body : {"\\", "\\u", "\\u12", "\\ud83d", "\\ud83d\\", "\\ud83d\\u", "a\\ud83d\\ude0", "alice@example.com\\"}) {
+  for (std::string_view body :
+       {"\\", "\\u", "\\u12", "\\ud83d", "\\ud83d\\", "\\ud83d\\u", "a\\ud83d\\ude0", "alice@example.com\\"}) {
     auto findings = scan(ask_of(body, true));
     for (const auto& f : findings.list) EXPECT_LE(f.end, body.size());
   }
@@ -126,20 +131,76 @@ TEST(Detectors, DontSeeThingsInNoise) {
   std::string ids;
   for (int i = 0; i < 20'000; ++i) {
     auto hex = noise.text("0123456789abcdef", 32);
-    ids += hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20) + "\n";
+    ids += hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
+           hex.substr(20) + "\n";
   }
   EXPECT_TRUE(scan_text(ids).list.empty());
 }
 
 // Text made of nothing but triggers, for each detector its worst.
-const std::vector<std::string> kHostile{
-    "@", "a@", "a@a.", "a.a@a.a.", ".@.", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@", "\xC3\xA4@", "a@a-",
-    "1", "4 ", "41 ", "4111-", "4111 1111 1111 111", "4111111111111111 ", "4.", "41\xC2\xA0",
-    "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN PRIVATE KEY-----\nabcd:", "-----END ", "-",
-    "-----BEGIN PRIVATE KEY-----\nabc\\n", "PuTTY-User-Key-File-", "PuTTY-User-Key-File-2Private-Lines:", "PuTTY-User-Key-File-2\nPrivate-Lines:aaaaaaaaaaaa:",
-    "sk-", " sk-", "sk-a1", " sk-ant-", "AKIA", " AKIA", "ghp_", " ghp_a1", "github_pat_", "glpat-", " glpat-", "xoxb-", " xoxb-1",
-    "sk_live_", " rk_test_", "whsec_", "AIza", " AIza", " gsk_", " xai-a1", "hf_", " npm_", "SG.", "SG.a", "SK", " SKa", "1:AA", "12345678:AA", "eyJ", " eyJ",
-    "eyJa.eyJ", "eyJaaaaaaaaa.", "eyJaaaaaaaaa.eyJa.", "a", "\n", "\\n", " "};
+const std::vector<std::string> kHostile{"@",
+                                        "a@",
+                                        "a@a.",
+                                        "a.a@a.a.",
+                                        ".@.",
+                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@",
+                                        "\xC3\xA4@",
+                                        "a@a-",
+                                        "1",
+                                        "4 ",
+                                        "41 ",
+                                        "4111-",
+                                        "4111 1111 1111 111",
+                                        "4111111111111111 ",
+                                        "4.",
+                                        "41\xC2\xA0",
+                                        "-----BEGIN ",
+                                        "-----BEGIN PRIVATE KEY-----",
+                                        "-----BEGIN PRIVATE KEY-----\n",
+                                        "-----BEGIN PRIVATE KEY-----\nabcd:",
+                                        "-----END ",
+                                        "-",
+                                        "-----BEGIN PRIVATE KEY-----\nabc\\n",
+                                        "PuTTY-User-Key-File-",
+                                        "PuTTY-User-Key-File-2Private-Lines:",
+                                        "PuTTY-User-Key-File-2\nPrivate-Lines:aaaaaaaaaaaa:",
+                                        "sk-",
+                                        " sk-",
+                                        "sk-a1",
+                                        " sk-ant-",
+                                        "AKIA",
+                                        " AKIA",
+                                        "ghp_",
+                                        " ghp_a1",
+                                        "github_pat_",
+                                        "glpat-",
+                                        " glpat-",
+                                        "xoxb-",
+                                        " xoxb-1",
+                                        "sk_live_",
+                                        " rk_test_",
+                                        "whsec_",
+                                        "AIza",
+                                        " AIza",
+                                        " gsk_",
+                                        " xai-a1",
+                                        "hf_",
+                                        " npm_",
+                                        "SG.",
+                                        "SG.a",
+                                        "SK",
+                                        " SKa",
+                                        "1:AA",
+                                        "12345678:AA",
+                                        "eyJ",
+                                        " eyJ",
+                                        "eyJa.eyJ",
+                                        "eyJaaaaaaaaa.",
+                                        "eyJaaaaaaaaa.eyJa.",
+                                        "a",
+                                        "\n",
+                                        "\\n",
+                                        " "};
 
 double seconds_for(const Detector& row, std::string_view text) {
   auto before = std::chrono::steady_clock::now();
@@ -184,8 +245,10 @@ TEST(Clear, NeedsAScanUnlessEverythingMayGo) {
 
 TEST(Clear, TakesTheStrictestActionNotTheHighestClass) {
   Ask ask = ask_of("AKIAIOSFODNN7EXAMPLE");
-  Findings findings{.list = {{0, 4, 0, DataClass::C4, Position::User, 1.0F}, {5, 9, 0, DataClass::C5, Position::User, 1.0F}},
-                    .scanned = true, .complete = true};
+  Findings findings{
+      .list = {{0, 4, 0, DataClass::C4, Position::User, 1.0F}, {5, 9, 0, DataClass::C5, Position::User, 1.0F}},
+      .scanned = true,
+      .complete = true};
   // At T1 the default lets C5 pass and keeps C4.
   EXPECT_EQ(clear(ask, findings, default_matrix(), Trust::T1).error().code, "policy_local_only");
   EXPECT_EQ(clear(ask, findings, default_matrix(), Trust::T3).error().code, "policy_block");

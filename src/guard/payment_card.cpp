@@ -113,13 +113,14 @@ bool usual(const Groups& groups, std::size_t count) {
   return std::ranges::find(kShapes, std::string_view{shape.data(), count}) != kShapes.end();
 }
 
-// How many of the groups, from the first on, make a card number; 0 when none do. In a longer row of numbers only the usual
-// shapes count.
+// How many of the groups, from the first on, make a card number; 0 when none do. In a longer row of numbers only the
+// usual shapes count.
 std::size_t card_groups(std::string_view text, const Groups& groups) {
   std::array<char, kMostDigits> digits{};
   std::size_t size = 0, found = 0;
   for (std::size_t i = 0; i < groups.count; ++i) {
-    std::copy_n(text.begin() + static_cast<std::ptrdiff_t>(groups.begin[i]), groups.size[i], digits.begin() + static_cast<std::ptrdiff_t>(size));
+    std::copy_n(text.begin() + static_cast<std::ptrdiff_t>(groups.begin[i]), groups.size[i],
+                digits.begin() + static_cast<std::ptrdiff_t>(size));
     size += groups.size[i];
     bool whole = i + 1 == groups.count && !groups.more;
     bool shape = i == 0 || whole || usual(groups, i + 1);

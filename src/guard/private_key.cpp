@@ -58,7 +58,8 @@ void find_armour(std::string_view text, Sink sink, void* to) {
 
 void find_putty(std::string_view text, Sink sink, void* to) {
   constexpr std::string_view kHead = "PuTTY-User-Key-File-", kPrivate = "Private-Lines:";
-  for (std::size_t at = find_literal(text, kHead); at != std::string_view::npos; at = find_literal(text, kHead, at + 1)) {
+  for (std::size_t at = find_literal(text, kHead); at != std::string_view::npos;
+       at = find_literal(text, kHead, at + 1)) {
     std::size_t lines = text.substr(at, 4096).find(kPrivate);
     if (lines == std::string_view::npos) continue;
     std::size_t letters = 0, start = at + lines + kPrivate.size();

@@ -44,11 +44,13 @@ class Decoded {
   static std::size_t escape_size(std::string_view raw, std::size_t at) {
     bool unicode = at + 1 < raw.size() && raw[at + 1] == 'u';
     std::size_t size = unicode ? 6 : 2;
-    if (unicode && at + 12 <= raw.size() && (raw[at + 2] | 32) == 'd' && std::strchr("89abAB", raw[at + 3]) != nullptr) size = 12;
+    if (unicode && at + 12 <= raw.size() && (raw[at + 2] | 32) == 'd' && std::strchr("89abAB", raw[at + 3]) != nullptr)
+      size = 12;
     return std::min(size, raw.size() - at);
   }
   void stretch(std::size_t raw, std::size_t escape) {
-    Stretch next{static_cast<std::uint32_t>(text_.size()), static_cast<std::uint32_t>(raw), static_cast<std::uint32_t>(escape)};
+    Stretch next{static_cast<std::uint32_t>(text_.size()), static_cast<std::uint32_t>(raw),
+                 static_cast<std::uint32_t>(escape)};
     if (!stretches_.empty() && stretches_.back().decoded == next.decoded) stretches_.back() = next;
     else stretches_.push_back(next);
   }
@@ -75,7 +77,8 @@ struct Collector {
       begin = self.decoded->raw(begin, false);
       end = self.decoded->raw(end, true);
     }
-    self.findings.list.push_back({self.begin + begin, self.begin + end, self.row, self.data_class, self.position, score});
+    self.findings.list.push_back(
+        {self.begin + begin, self.begin + end, self.row, self.data_class, self.position, score});
   }
 
   void run(std::string_view text, std::span<const Detector> rows) {
@@ -92,10 +95,11 @@ struct Collector {
   }
 };
 
-// Overlapping findings become one that covers them all. The higher class names it, then the longer: a key inside something
-// that looks like a mail address must stay a secret.
+// Overlapping findings become one that covers them all. The higher class names it, then the longer: a key inside
+// something that looks like a mail address must stay a secret.
 void merge(std::vector<Finding>& list) {
-  std::ranges::sort(list, [](const Finding& a, const Finding& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; });
+  std::ranges::sort(
+      list, [](const Finding& a, const Finding& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; });
   std::size_t kept = 0;
   std::uint32_t best = 0;   // length of the finding that names the kept one
   for (std::size_t i = 0; i < list.size(); ++i) {

@@ -1,5 +1,5 @@
-// Finds private data in every text of an Ask. Pure: no I/O, no state, any thread. Findings say where and what, never the
-// text itself. Fails closed: when any detector fails the result is marked incomplete and counts as the policy's
+// Finds private data in every text of an Ask. Pure: no I/O, no state, any thread. Findings say where and what, never
+// the text itself. Fails closed: when any detector fails the result is marked incomplete and counts as the policy's
 // "unknown" class.
 #pragma once
 

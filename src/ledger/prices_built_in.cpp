@@ -132,17 +132,9 @@ source = "https://groq.com/pricing"
 
 [[price]]
 provider = "cerebras"
-model = "llama3.1-8b"
-input = 0.1
-output = 0.1
-date = "2025-09-15"
-source = "https://www.cerebras.ai/pricing"
-
-[[price]]
-provider = "cerebras"
-model = "llama-3.3-70b"
-input = 0.85
-output = 1.2
+model = "gpt-oss-120b"
+input = 0.35
+output = 0.75
 date = "2025-09-15"
 source = "https://www.cerebras.ai/pricing"
 

@@ -86,7 +86,8 @@ struct ChatAggregator::Reader {
     auto& calls = choice.tool_calls;
     std::string_view id = text_of(from, "id");
     bool fresh = calls.empty() || (!id.empty() && calls.back().id != id);
-    std::size_t index = from["index"].error() == simdjson::SUCCESS ? count_of(from, "index") : calls.size() - (fresh ? 0U : 1U);
+    std::size_t index =
+        from["index"].error() == simdjson::SUCCESS ? count_of(from, "index") : calls.size() - (fresh ? 0U : 1U);
     if (index >= kMostToolCalls) return broken_answer("the provider numbered a tool call beyond reason");
     if (calls.size() <= index) calls.resize(index + 1);
     ToolCall& call = calls[index];
@@ -104,7 +105,8 @@ struct ChatAggregator::Reader {
 
 Result<> ChatAggregator::feed(std::string_view events) {
   size_ += events.size();
-  if (size_ > kMostBytes) return broken_answer("the provider's streamed answer is larger than 64 MiB", "answer_too_large");
+  if (size_ > kMostBytes)
+    return broken_answer("the provider's streamed answer is larger than 64 MiB", "answer_too_large");
   DataReader reader(events);
   while (auto data = reader.next()) {
     auto json = text::trim(*data);
@@ -148,7 +150,8 @@ std::string ChatAggregator::Reader::render(const Choice& choice, std::size_t ind
   return out.add("finish_reason", reason).str();
 }
 
-std::string ChatAggregator::finish(std::string_view id, std::string_view model, std::int64_t created, const Usage& usage) const {
+std::string ChatAggregator::finish(std::string_view id, std::string_view model, std::int64_t created,
+                                   const Usage& usage) const {
   json::Array choices;
   for (std::size_t i = 0; i < choices_.size(); ++i) choices.raw(Reader::render(choices_[i], i));
   if (choices_.empty()) choices.raw(Reader::render(Choice{}, 0));
@@ -231,11 +234,14 @@ Result<std::string> chat_answer_as_events(std::string_view body, bool include_us
       return json::Object{}.add("index", count_of(choice, "index")).raw("delta", delta).raw("logprobs", probs);
     };
     auto reason = text_of(choice, "finish_reason");
-    emit("[" + one(whole_delta(message), probable ? simdjson::minify(logprobs) : "null").null("finish_reason").str() + "]", "null");
+    emit("[" + one(whole_delta(message), probable ? simdjson::minify(logprobs) : "null").null("finish_reason").str() +
+             "]",
+         "null");
     emit("[" + one("{}", "null").add("finish_reason", reason.empty() ? "stop" : reason).str() + "]", "null");
   }
   dom::element usage;
-  if (include_usage && answer["usage"].get(usage) == simdjson::SUCCESS && usage.is_object()) emit("[]", simdjson::minify(usage));
+  if (include_usage && answer["usage"].get(usage) == simdjson::SUCCESS && usage.is_object())
+    emit("[]", simdjson::minify(usage));
   release_answer_parser(body.size());
   return out + "data: [DONE]\n\n";
 }

@@ -65,8 +65,8 @@ void read_facts(dom::object event, Delta& delta) {
   if (auto usage = usage_in(event)) delta.usage = usage;
   dom::object timings;
   if (event["timings"].get(timings) != simdjson::SUCCESS) return;
-  delta.timings = Timings{number_of(timings, "prompt_ms"), number_of(timings, "predicted_ms"), count_of(timings, "prompt_n"),
-                          count_of(timings, "predicted_n")};
+  delta.timings = Timings{number_of(timings, "prompt_ms"), number_of(timings, "predicted_ms"),
+                          count_of(timings, "prompt_n"), count_of(timings, "predicted_n")};
   if (delta.usage) return;
   std::uint32_t cached = count_of(timings, "cache_n");
   delta.usage = Usage{cached + delta.timings->prompt_tokens, delta.timings->output_tokens, cached, true};
@@ -76,8 +76,11 @@ void read_facts(dom::object event, Delta& delta) {
 std::optional<Failure> error_in(dom::object event, std::string_view json) {
   dom::element error;
   if (event["error"].get(error) != simdjson::SUCCESS || error.is_null()) return std::nullopt;
-  Failure failure{FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the provider reported an error instead of an answer",
-                  "upstream_error", {}};
+  Failure failure{FailureKind::UpstreamBroken,
+                  Fault::BrokenAnswer,
+                  "the provider reported an error instead of an answer",
+                  "upstream_error",
+                  {}};
   dom::object object;
   if (error.get(object) == simdjson::SUCCESS) {
     std::int64_t status = 0;

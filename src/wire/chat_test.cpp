@@ -11,7 +11,8 @@ namespace {
 // A body with padding of the worst kind behind it: bytes that would go on with the document.
 class Body {
  public:
-  explicit Body(std::string_view text, char behind = ' ') : size_(text.size()), bytes_(new char[text.size() + kPadding]) {
+  explicit Body(std::string_view text, char behind = ' ')
+      : size_(text.size()), bytes_(new char[text.size() + kPadding]) {
     std::memcpy(bytes_.get(), text.data(), size_);
     std::memset(bytes_.get() + size_, behind, kPadding);
   }
@@ -21,7 +22,8 @@ class Body {
   std::size_t size_;
   std::unique_ptr<char[]> bytes_;
 };
-constexpr std::string_view kAsk = R"({"model":"m","n":1,"messages":[{"role":"user","content":[{"type":"text","text":"a\n"}]}],"x":[[1]]})";
+constexpr std::string_view kAsk =
+    R"({"model":"m","n":1,"messages":[{"role":"user","content":[{"type":"text","text":"a\n"}]}],"x":[[1]]})";
 
 TEST(ReadAsk, EveryCutIsRefusedWhateverComesBehind) {
   ASSERT_TRUE(read_chat_ask(Body(kAsk).view()));
@@ -89,16 +91,20 @@ TEST(Splice, ChangesOnlyWhatItIsTold) {
 }
 
 TEST(ChatAggregator, RoundTripsWithEvents) {
-  Body body(R"({"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,"message":{"role":"assistant",)"
-            R"("content":"Hi \"you\" ä","refusal":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},)"
-            R"("logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}})");
+  Body body(
+      R"({"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,"message":{"role":"assistant",)"
+      R"("content":"Hi \"you\" ä","refusal":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},)"
+      R"("logprobs":null,"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}})");
   auto events = chat_answer_as_events(body.view(), true);
   ASSERT_TRUE(events);
   ChatAggregator aggregator;
   ASSERT_TRUE(aggregator.feed(*events));
   auto again = aggregator.finish("x", "x", 1, {.prompt_tokens = 1, .completion_tokens = 2, .measured = true});
-  EXPECT_NE(again.find(R"("content":"Hi \"you\" ä","refusal":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}])"),
-            std::string::npos) << again;
+  EXPECT_NE(
+      again.find(
+          R"("content":"Hi \"you\" ä","refusal":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}])"),
+      std::string::npos)
+      << again;
   Delta delta;
   ASSERT_TRUE(read_chat_events(*events, delta));
   EXPECT_TRUE(delta.last && delta.finished && delta.usage);
@@ -106,7 +112,8 @@ TEST(ChatAggregator, RoundTripsWithEvents) {
 
 TEST(ChatAggregator, IsBounded) {
   ChatAggregator aggregator;
-  std::string event = R"(data: {"choices":[{"index":0,"delta":{"content":")" + std::string(1U << 20, 'a') + "\"}}]}\n\n";
+  std::string event =
+      R"(data: {"choices":[{"index":0,"delta":{"content":")" + std::string(1U << 20, 'a') + "\"}}]}\n\n";
   Result<> fed;
   for (int i = 0; i < 80 && fed; ++i) fed = aggregator.feed(event);
   ASSERT_FALSE(fed);
@@ -116,11 +123,16 @@ TEST(ChatAggregator, IsBounded) {
 TEST(Render, ModelsAndUsage) {
   EXPECT_EQ(render_model({"a\"b", "local", 7}), R"({"id":"a\"b","object":"model","created":7,"owned_by":"local"})");
   EXPECT_EQ(render_model_list({}), R"({"object":"list","data":[]})");
-  EXPECT_EQ(render_model_list({{"a", "o", 1}, {"b", "o", 2}}),
-            R"({"object":"list","data":[{"id":"a","object":"model","created":1,"owned_by":"o"},{"id":"b","object":"model","created":2,"owned_by":"o"}]})");
-  EXPECT_EQ(render_chat_usage_event("c", "m", 5, {.prompt_tokens = 4'000'000'000, .completion_tokens = 4'000'000'000, .cached_tokens = 1}),
-            "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":4000000000,"
-            "\"completion_tokens\":4000000000,\"total_tokens\":8000000000,\"prompt_tokens_details\":{\"cached_tokens\":1}}}\n\n");
+  EXPECT_EQ(
+      render_model_list({{"a", "o", 1}, {"b", "o", 2}}),
+      R"({"object":"list","data":[{"id":"a","object":"model","created":1,"owned_by":"o"},{"id":"b","object":"model","created":2,"owned_by":"o"}]})");
+  EXPECT_EQ(render_chat_usage_event(
+                "c", "m", 5, {.prompt_tokens = 4'000'000'000, .completion_tokens = 4'000'000'000, .cached_tokens = 1}),
+            "data: "
+            "{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":5,\"model\":\"m\",\"choices\":[],\"usage\":"
+            "{\"prompt_tokens\":4000000000,"
+            "\"completion_tokens\":4000000000,\"total_tokens\":8000000000,\"prompt_tokens_details\":{\"cached_tokens\":"
+            "1}}}\n\n");
 }
 } // namespace
 } // namespace intertie::wire

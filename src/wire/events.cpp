@@ -16,7 +16,8 @@ bool marked(std::string_view json) {
 
 // Text for the client, for the estimate when no usage comes; good enough without a parse.
 bool has_text(std::string_view json) {
-  for (std::string_view key : {"\"content\"", "\"reasoning_content\"", "\"arguments\"", "\"reasoning\"", "\"refusal\""}) {
+  for (std::string_view key :
+       {"\"content\"", "\"reasoning_content\"", "\"arguments\"", "\"reasoning\"", "\"refusal\""}) {
     auto value = after_key(json, key);
     if (value.starts_with('"') && !value.starts_with("\"\"")) return true;
   }

@@ -1,5 +1,6 @@
-// What On-Demand leaves to its caller, for wire's readers: exact tokens, the grammar of numbers and literals, escapes with
-// their surrogates, and where a broken document breaks. Internal to wire; include it from .cpp files only. Pure, any thread.
+// What On-Demand leaves to its caller, for wire's readers: exact tokens, the grammar of numbers and literals, escapes
+// with their surrogates, and where a broken document breaks. Internal to wire; include it from .cpp files only. Pure,
+// any thread.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ bool valid_number(std::string_view token);
 bool valid_literal(std::string_view token);   // true, false, null
 std::optional<std::int64_t> to_integer(std::string_view token);
 
-// Finds what stage 1 only reports (bad UTF-8, a control character in a string, a string that doesn't end). Slow; for errors.
+// Finds what stage 1 only reports (bad UTF-8, a control character in a string, a string that doesn't end). Slow; for
+// errors.
 JsonFlaw locate(std::string_view body, simdjson::error_code error);
 
 // A token without the blanks behind it.

@@ -10,7 +10,8 @@ bool JsonVisit::refuse(std::string message, std::string code, std::string param)
   return false;
 }
 bool JsonVisit::flaw(JsonFlaw flaw) {
-  return refuse(fmt::format("the request body is not valid JSON: {} at byte {}", flaw.what, flaw.at), "invalid_json", "");
+  return refuse(fmt::format("the request body is not valid JSON: {} at byte {}", flaw.what, flaw.at), "invalid_json",
+                "");
 }
 
 bool JsonVisit::broken(simdjson::error_code error) {

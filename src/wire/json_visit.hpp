@@ -1,5 +1,6 @@
-// Visits every value of a JSON document once and refuses whatever is not valid: the base of wire's request reader. On-Demand
-// alone leaves escapes, numbers, literals, depth and trailing bytes unchecked. Internal to wire. One document, one thread.
+// Visits every value of a JSON document once and refuses whatever is not valid: the base of wire's request reader.
+// On-Demand alone leaves escapes, numbers, literals, depth and trailing bytes unchecked. Internal to wire. One
+// document, one thread.
 #pragma once
 
 #include <string>

@@ -32,7 +32,8 @@ std::string_view name_of(JsonKind kind) {
 
 // Keys of free-form objects are text too (a name can stand there), unless they look like a schema's identifier.
 bool identifier_like(std::string_view key) {
-  return key.size() <= 40 && std::ranges::all_of(key, [](char c) { return c == '_' || ((c | 32) >= 'a' && (c | 32) <= 'z'); });
+  return key.size() <= 40 &&
+         std::ranges::all_of(key, [](char c) { return c == '_' || ((c | 32) >= 'a' && (c | 32) <= 'z'); });
 }
 
 bool base64_url(std::string_view text) {
@@ -72,7 +73,9 @@ class AskReader : JsonVisit {
   bool note(RawString text, Position position);
   bool wrong_type(std::string param, std::string_view wanted, JsonKind got);
   bool missing(std::string param, std::string_view hint);
-  std::string in_message(std::string_view name) const { return fmt::format("messages[{}].{}", ask_.messages - 1, name); }
+  std::string in_message(std::string_view name) const {
+    return fmt::format("messages[{}].{}", ask_.messages - 1, name);
+  }
   void need(Cap cap) { ask_.needs = ask_.needs | cap; }
 
   Ask ask_;
@@ -243,7 +246,8 @@ bool AskReader::stream_options(Value& value) {
 bool AskReader::response_format(Value& value) {
   bool seen = false;
   return fields(value, [&](std::string_view key, RawString raw, Value& inner) {
-    if (key != "type") return (identifier_like(key) || note(raw, Position::Unknown)) && walk(inner, Position::ToolDefinition);
+    if (key != "type")
+      return (identifier_like(key) || note(raw, Position::Unknown)) && walk(inner, Position::ToolDefinition);
     if (std::exchange(seen, true))
       return refuse("'response_format.type' appears twice", "duplicate_key", "response_format.type");
     JsonKind what{};
@@ -251,9 +255,12 @@ bool AskReader::response_format(Value& value) {
     if (!kind(inner, what)) return false;
     if (what != JsonKind::String) return wrong_type("response_format.type", "a string", what);
     if (!string(inner, text)) return false;
-    if (text.text == "json_object") need(Cap::JsonObject);
-    else if (text.text == "json_schema") need(Cap::JsonSchema);
-    else if (text.text != "text") return note(text, Position::Unknown);
+    if (text.text == "json_object")
+      need(Cap::JsonObject);
+    else if (text.text == "json_schema")
+      need(Cap::JsonSchema);
+    else if (text.text != "text")
+      return note(text, Position::Unknown);
     return true;
   });
 }
@@ -279,7 +286,8 @@ bool AskReader::definitions(Value& value, std::string_view name) {
     if (what != JsonKind::Object) return wrong_type(fmt::format("{}[{}]", name, index), "an object", what);
     ++index;
     if (++ask_.tools > kMostTools)
-      return refuse(fmt::format("the request holds more than {} tools", kMostTools), "too_many_tools", std::string(name));
+      return refuse(fmt::format("the request holds more than {} tools", kMostTools), "too_many_tools",
+                    std::string(name));
     return walk(inner, Position::ToolDefinition);
   });
   if (ask_.tools > 0) need(Cap::Tools);
@@ -291,7 +299,8 @@ bool AskReader::messages(Value& value) {
     JsonKind what{};
     if (!kind(inner, what)) return false;
     if (ask_.messages == kMostMessages)
-      return refuse(fmt::format("the request holds more than {} messages", kMostMessages), "too_many_messages", "messages");
+      return refuse(fmt::format("the request holds more than {} messages", kMostMessages), "too_many_messages",
+                    "messages");
     ++ask_.messages;
     if (what != JsonKind::Object) return wrong_type(fmt::format("messages[{}]", ask_.messages - 1), "an object", what);
     return message(inner);
@@ -299,7 +308,8 @@ bool AskReader::messages(Value& value) {
 }
 
 // What stands where in a message. Duplicates are refused: two programs could see two different conversations.
-constexpr std::array<std::string_view, 6> kMessageKeys{"role", "content", "name", "tool_calls", "tool_call_id", "function_call"};
+constexpr std::array<std::string_view, 6> kMessageKeys{"role",       "content",      "name",
+                                                       "tool_calls", "tool_call_id", "function_call"};
 
 bool AskReader::message(Value& value) {
   std::size_t first = ask_.texts.size();
@@ -351,7 +361,9 @@ bool AskReader::content(Value& value, JsonKind kind) {
 }
 
 bool AskReader::part(Value& value, std::uint32_t index) {
-  auto name = [&](std::string_view key) { return fmt::format("messages[{}].content[{}]{}", ask_.messages - 1, index, key); };
+  auto name = [&](std::string_view key) {
+    return fmt::format("messages[{}].content[{}]{}", ask_.messages - 1, index, key);
+  };
   JsonKind what{};
   if (!kind(value, what)) return false;
   if (what != JsonKind::Object) return wrong_type(name(""), "an object", what);
@@ -363,7 +375,8 @@ bool AskReader::part(Value& value, std::uint32_t index) {
       return media(inner, key == "input_audio");
     }
     if (key != "type") return (identifier_like(key) || note(raw, kByRole)) && walk(inner, kByRole);
-    if (std::exchange(typed, true)) return refuse(fmt::format("'{}' appears twice", name(".type")), "duplicate_key", name(".type"));
+    if (std::exchange(typed, true))
+      return refuse(fmt::format("'{}' appears twice", name(".type")), "duplicate_key", name(".type"));
     RawString type{};
     if (!kind(inner, what)) return false;
     if (what != JsonKind::String) return wrong_type(name(".type"), "a string", what);

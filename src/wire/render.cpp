@@ -5,7 +5,8 @@
 
 namespace intertie::wire {
 namespace {
-std::string error_object(std::string_view message, std::string_view type, std::string_view param, std::string_view code) {
+std::string error_object(std::string_view message, std::string_view type, std::string_view param,
+                         std::string_view code) {
   json::Object error;
   error.add("message", message).add("type", type);
   param.empty() ? error.null("param") : error.add("param", param);
@@ -45,7 +46,8 @@ std::string usage_object(const Usage& usage) {
       .str();
 }
 
-std::string render_chat_usage_event(std::string_view id, std::string_view model, std::int64_t created, const Usage& usage) {
+std::string render_chat_usage_event(std::string_view id, std::string_view model, std::int64_t created,
+                                    const Usage& usage) {
   auto chunk = json::Object{}
                    .add("id", id)
                    .add("object", "chat.completion.chunk")

@@ -14,8 +14,8 @@ constexpr std::size_t kKept = 64U << 10;   // a carried event larger than this d
 
 bool ends_line(char c) { return c == '\n' || c == '\r'; }
 
-// One past the last blank line of carry + bytes, as an offset into `bytes` (0: none). Only blank lines that end in `bytes`
-// count, since the carry by itself holds none. Looks from the back: a read usually ends where an event ends.
+// One past the last blank line of carry + bytes, as an offset into `bytes` (0: none). Only blank lines that end in
+// `bytes` count, since the carry by itself holds none. Looks from the back: a read usually ends where an event ends.
 std::size_t whole_events(std::string_view carry, std::string_view bytes) {
   // Before the first byte of an event we stand behind a line's end.
   auto before = [&](std::size_t i, std::size_t back) {

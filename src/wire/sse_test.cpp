@@ -35,14 +35,24 @@ struct Recorded {
 };
 const std::vector<Recorded> kStreams{
     {"lf", "data: {\"a\":1}\n\ndata: {\"b\":2}\n\ndata: [DONE]\n\n", {"{\"a\":1}", "{\"b\":2}", "[DONE]"}},
-    {"crlf", "data: {\"a\":1}\r\n\r\ndata: {\"b\":2}\r\n\r\ndata: [DONE]\r\n\r\n", {"{\"a\":1}", "{\"b\":2}", "[DONE]"}},
+    {"crlf",
+     "data: {\"a\":1}\r\n\r\ndata: {\"b\":2}\r\n\r\ndata: [DONE]\r\n\r\n",
+     {"{\"a\":1}", "{\"b\":2}", "[DONE]"}},
     {"cr", "data: {\"a\":1}\r\rdata: {\"b\":2}\r\rdata: [DONE]\r\r", {"{\"a\":1}", "{\"b\":2}", "[DONE]"}},
     {"mixed", "data: a\r\n\ndata: b\n\r\ndata: c\r\r\ndata: d\n\rdata: e\n\n", {"a", "b", "c", "d", "e"}},
-    {"mark", "\xEF\xBB\xBF" "data: a\n\ndata: b\n\n", {"a", "b"}},
-    {"half a mark", "\xEF\xBB" "data: a\n\ndata: b\n\n", {"b"}},
+    {"mark",
+     "\xEF\xBB\xBF"
+     "data: a\n\ndata: b\n\n",
+     {"a", "b"}},
+    {"half a mark",
+     "\xEF\xBB"
+     "data: a\n\ndata: b\n\n",
+     {"b"}},
     {"comments", ": hi\n\n: there\ndata: a\n: more\n\n:\n\ndata: b\n\n", {"a", "b"}},
     {"several lines", "data: a\ndata: b\ndata:  c\n\ndata: d\n\n", {"a\nb\n c", "d"}},
-    {"other fields", "event: message\nid: 7\nretry: 10\ndata: a\n\nevent: x\n\ndatax: no\ndata:b\n\ndata\n\n", {"a", "b"}},
+    {"other fields",
+     "event: message\nid: 7\nretry: 10\ndata: a\n\nevent: x\n\ndatax: no\ndata:b\n\ndata\n\n",
+     {"a", "b"}},
     {"utf-8", "data: \xC3\xA4\xF0\x9F\x98\x80\n\ndata: \xE2\x82\xAC\n\n", {"\xC3\xA4\xF0\x9F\x98\x80", "\xE2\x82\xAC"}},
     {"no last blank line", "data: {\"a\":1}\n\ndata: {\"b\":2}\n", {"{\"a\":1}", "{\"b\":2}"}},
     {"no last line end", "data: {\"a\":1}\n\ndata: {\"b\":[2]}", {"{\"a\":1}", "{\"b\":[2]}"}},
@@ -64,7 +74,8 @@ TEST(SseFramer, AnySplitGivesTheSameEvents) {
     for (std::size_t i = 0; i <= stream.bytes.size(); ++i) {
       for (std::size_t j = i; j <= stream.bytes.size(); ++j) {
         auto at = [&](std::size_t from, std::size_t to) { return std::string(stream.bytes.substr(from, to - from)); };
-        ASSERT_EQ(events_of({at(0, i), at(i, j), at(j, stream.bytes.size())}), stream.events) << "cut at " << i << " and " << j;
+        ASSERT_EQ(events_of({at(0, i), at(i, j), at(j, stream.bytes.size())}), stream.events)
+            << "cut at " << i << " and " << j;
       }
     }
   }
@@ -115,7 +126,8 @@ TEST(ChatEvents, AnySplitGivesTheSameFacts) {
   const std::string stream =
       "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\\"usage\\\":{\"},\"finish_reason\":null}]}\r\n\r\n"
       ": ping\r\n\r\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
-      "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\ndata: [DONE]\n\n";
+      "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\ndata: "
+      "[DONE]\n\n";
   for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
     SseFramer framer;
     Delta delta;

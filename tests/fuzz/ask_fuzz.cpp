@@ -28,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   CHECK(total == ask->text_bytes);
   CHECK(!ask->model.empty() && ask->messages > 0);
   CHECK(ask->at(ask->model_value).starts_with('"') && ask->at(ask->model_value).ends_with('"'));
-  CHECK(ask->stream_options.empty() || (ask->at(ask->stream_options).starts_with('{') && ask->at(ask->stream_options).ends_with('}')));
+  CHECK(ask->stream_options.empty() ||
+        (ask->at(ask->stream_options).starts_with('{') && ask->at(ask->stream_options).ends_with('}')));
   auto findings = guard::scan(*ask);
   std::uint32_t end = 0;
   for (const auto& finding : findings.list) {

@@ -1,6 +1,6 @@
 // links: wire
-// Any bytes as an upstream's stream, cut anywhere: the same events as uncut, and no reader breaks on them. The first byte
-// seeds the cuts.
+// Any bytes as an upstream's stream, cut anywhere: the same events as uncut, and no reader breaks on them. The first
+// byte seeds the cuts.
 #include <cstdint>
 #include <string>
 #include <vector>

@@ -40,7 +40,9 @@ File read(const std::filesystem::path& path) {
     } else if (part == Input && line == "----") {
       part = Expected;
     } else {
-      std::string& into = part == Head ? file.head : part == Input ? file.cases.back().input : file.cases.back().expected;
+      std::string& into = part == Head    ? file.head
+                          : part == Input ? file.cases.back().input
+                                          : file.cases.back().expected;
       into.append(line) += '\n';
     }
   }

@@ -32,10 +32,12 @@ std::string failed(const Failure& f) {
 }
 
 std::string needs(Cap caps) {
-  constexpr std::array<std::string_view, 7> kNames{"tools", "vision", "json-object", "json-schema", "logprobs", "audio", "many-choices"};
+  constexpr std::array<std::string_view, 7> kNames{"tools",    "vision", "json-object", "json-schema",
+                                                   "logprobs", "audio",  "many-choices"};
   std::string out;
   for (std::size_t i = 0; i < kNames.size(); ++i)
-    if ((static_cast<unsigned>(caps) >> i & 1) != 0) out += fmt::format("{}{}", out.empty() ? " needs=" : ",", kNames[i]);
+    if ((static_cast<unsigned>(caps) >> i & 1) != 0)
+      out += fmt::format("{}{}", out.empty() ? " needs=" : ",", kNames[i]);
   return out;
 }
 
@@ -67,12 +69,16 @@ std::string refusal(std::string_view, std::string_view input) {
 
 std::string facts_of(const Delta& d) {
   constexpr std::array<std::string_view, 3> kShapes{"events", "whole", "progress"};
-  std::string out = fmt::format("{} raw={} pieces={}", kShapes.at(static_cast<std::size_t>(d.shape)), d.raw.size(), d.pieces);
+  std::string out =
+      fmt::format("{} raw={} pieces={}", kShapes.at(static_cast<std::size_t>(d.shape)), d.raw.size(), d.pieces);
   if (d.finished) out += " finished";
   if (d.last) out += " last";
-  if (d.usage) out += fmt::format(" usage={}+{} cached={}", d.usage->prompt_tokens, d.usage->completion_tokens, d.usage->cached_tokens);
+  if (d.usage)
+    out += fmt::format(" usage={}+{} cached={}", d.usage->prompt_tokens, d.usage->completion_tokens,
+                       d.usage->cached_tokens);
   if (d.timings)
-    out += fmt::format(" timings={}/{}ms {}/{}ms", d.timings->prompt_tokens, d.timings->prompt_ms, d.timings->output_tokens, d.timings->output_ms);
+    out += fmt::format(" timings={}/{}ms {}/{}ms", d.timings->prompt_tokens, d.timings->prompt_ms,
+                       d.timings->output_tokens, d.timings->output_ms);
   return out;
 }
 std::string events(std::string_view, std::string_view input) {
@@ -94,7 +100,8 @@ std::string aggregate(std::string_view, std::string_view input) {
   if (!run) return failed(run.error());
   for (std::string_view piece : {std::string(*run), std::string(framer.end())})
     if (auto fed = aggregator.feed(piece); !fed) return failed(fed.error());
-  return aggregator.finish("chatcmpl-ours", "model-ours", 1'700'000'000, {.prompt_tokens = 7, .completion_tokens = 3, .measured = true});
+  return aggregator.finish("chatcmpl-ours", "model-ours", 1'700'000'000,
+                           {.prompt_tokens = 7, .completion_tokens = 3, .measured = true});
 }
 std::string as_events(std::string_view arguments, std::string_view input) {
   std::string body = with_padding(input);
@@ -129,7 +136,8 @@ std::string scan(std::string_view, std::string_view input) {
   auto findings = guard::scan(*read);
   std::string out = fmt::format("highest={}", to_string(findings.highest(DataClass::C6)));
   for (const auto& f : findings.list)
-    out += fmt::format("\n{} {} {}", guard::detectors()[f.detector].name, position(f.position), body.substr(f.begin, f.end - f.begin));
+    out += fmt::format("\n{} {} {}", guard::detectors()[f.detector].name, position(f.position),
+                       body.substr(f.begin, f.end - f.begin));
   return out;
 }
 // `clear T4`: may this request go there under the shipped matrix?
