@@ -53,6 +53,7 @@ std::vector<std::string> child_arguments(const ChildPlan& plan) {
       "-ub", std::to_string(plan.fit.batch), "-n", std::to_string(kMostTokens), "-fit", "off",
       "--cache-ram", std::to_string(plan.fit.prompt_cache / kMiB), "--metrics", "--slot-save-path", plan.slot_dir,
       "--log-jsonl", "-lv", "3"};
+  if (!plan.name.empty()) words.insert(words.end(), {"--alias", plan.name});
   words.insert(words.end(), plan.extra.begin(), plan.extra.end());
   return words;
 }

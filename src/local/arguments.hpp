@@ -16,6 +16,7 @@ namespace intertie::local {
 
 struct ChildPlan {
   std::string model_file;
+  std::string name{};                      // what the child calls the model in its answers; never its path
   std::string socket;
   std::string slot_dir;                    // where slots may be saved
   std::string cache_dir;                   // the engine's private cache folder
