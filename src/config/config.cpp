@@ -19,7 +19,7 @@ extern char** environ;
 namespace intertie::config {
 namespace {
 constexpr std::size_t kLongestFile = 1u << 20;
-constexpr int kDeepest = 16;             // brackets within brackets; toml++ recurses
+constexpr int kDeepest = 16; // brackets within brackets; toml++ recurses
 
 // toml++ reads nested arrays by recursion: a bound before it, so that a bad file can't exhaust the stack.
 int deepest_nesting(std::string_view toml) {
@@ -33,7 +33,7 @@ int deepest_nesting(std::string_view toml) {
 
 void read_root(Reader& reader, const toml::table& root, Config& config, const Environment& environment) {
   constexpr std::array<std::string_view, 6> kTop{"server", "log", "policy", "local", "provider", "model"};
-  const toml::node* models = nullptr;    // after the providers, wherever it stands
+  const toml::node* models = nullptr; // after the providers, wherever it stands
   reader.table(root, "", kTop, [&](std::string_view name, const Value& part) {
     if (name == "provider") {
       read_providers(reader, *part.node(), config, environment);
@@ -104,7 +104,7 @@ std::string digest_of(std::string_view text) {
 Result<Paths> find_paths(const Environment& environment) {
   auto home = environment.get("HOME");
   auto folder = [&](std::string_view variable, std::string_view below_home) {
-    auto set = environment.get(variable);    // XDG: a relative path is to be ignored
+    auto set = environment.get(variable); // XDG: a relative path is to be ignored
     return set.starts_with('/') ? set : home.empty() ? std::string{} : fmt::format("{}/{}", home, below_home);
   };
   Paths paths;
@@ -113,10 +113,11 @@ Result<Paths> find_paths(const Environment& environment) {
   paths.config_file = environment.get("INTERTIE_CONFIG");
   if (paths.config_file.empty() && !config.empty()) paths.config_file = config + "/intertie/intertie.toml";
   if (data.empty() || state.empty() || paths.config_file.empty())
-    return fail(FailureKind::Unavailable, Fault::Client,
-                "HOME is not set, so there is no place for models and receipts: set it, or XDG_CONFIG_HOME, XDG_DATA_HOME and "
-                "XDG_STATE_HOME",
-                "no_home");
+    return fail(
+        FailureKind::Unavailable, Fault::Client,
+        "HOME is not set, so there is no place for models and receipts: set it, or XDG_CONFIG_HOME, XDG_DATA_HOME and "
+        "XDG_STATE_HOME",
+        "no_home");
   paths.data_dir = data + "/intertie";
   paths.state_dir = state + "/intertie";
   auto runtime = environment.get("XDG_RUNTIME_DIR");
@@ -135,7 +136,8 @@ Result<Config> parse_config(std::string_view text, std::string_view file_name, c
   }
   Reader reader(file_name);
   if (text.size() > kLongestFile)
-    return bad_request(fmt::format("{}:1:1: the file is larger than 1 MB: is it the right one?", file_name), "bad_config");
+    return bad_request(fmt::format("{}:1:1: the file is larger than 1 MB: is it the right one?", file_name),
+                       "bad_config");
   if (deepest_nesting(text) > kDeepest)
     return bad_request(fmt::format("{}:1:1: brackets nest deeper than {}", file_name, kDeepest), "bad_config");
   auto parsed = toml::parse(text, file_name);
@@ -157,10 +159,12 @@ Result<Config> load_config(const Environment& environment) {
   TRY(auto paths, find_paths(environment));
   std::ifstream file(paths.config_file, std::ios::binary);
   if (!file) {
-    if (environment.get("INTERTIE_CONFIG").empty() && errno == ENOENT) return parse_config("", paths.config_file, environment);
-    return fail(FailureKind::NotFound, Fault::Client,
-                fmt::format("{}: can't be read: {}. `intertie config init` makes one", paths.config_file, std::strerror(errno)),
-                "no_config");
+    if (environment.get("INTERTIE_CONFIG").empty() && errno == ENOENT)
+      return parse_config("", paths.config_file, environment);
+    return fail(
+        FailureKind::NotFound, Fault::Client,
+        fmt::format("{}: can't be read: {}. `intertie config init` makes one", paths.config_file, std::strerror(errno)),
+        "no_config");
   }
   std::string text(kLongestFile + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));

@@ -17,7 +17,8 @@ struct Case {
 TEST(ConfigGolden, MistakesAreSaidWithTheirPositionAndTheFix) {
   bool accept = std::getenv("INTERTIE_ACCEPT") != nullptr;
   int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(INTERTIE_SOURCE_DIR) + "/tests/golden/config")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(INTERTIE_SOURCE_DIR) + "/tests/golden/config")) {
     if (entry.path().extension() != ".txt") continue;
     std::ifstream in(entry.path());
     std::string head;

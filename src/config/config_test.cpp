@@ -56,7 +56,9 @@ TEST(Config, AKeyInTheEnvironmentTurnsNothingOn) {
 }
 
 TEST(Config, PathsFollowXdg) {
-  auto c = parsed("", home({{"XDG_CONFIG_HOME", "/c"}, {"XDG_DATA_HOME", "/d"}, {"XDG_STATE_HOME", "/s"},
+  auto c = parsed("", home({{"XDG_CONFIG_HOME", "/c"},
+                            {"XDG_DATA_HOME", "/d"},
+                            {"XDG_STATE_HOME", "/s"},
                             {"XDG_RUNTIME_DIR", "/run/user/7"}}));
   EXPECT_EQ(c.paths.config_file, "/c/intertie/intertie.toml");
   EXPECT_EQ(c.paths.data_dir, "/d/intertie");
@@ -159,10 +161,14 @@ TEST(Config, TheOrderOfTablesDoesNotMatter) {
 }
 
 TEST(Config, TheEnvironmentGoesOverTheFile) {
-  auto c = parsed("[server]\nlisten=\"127.0.0.1:1\"\n[policy]\npaid=true\n",
-                  home({{"INTERTIE_SERVER_LISTEN", "127.0.0.2:9"}, {"INTERTIE_POLICY_PAID", "false"},
-                        {"INTERTIE_LOCAL_ENGINE", "none"}, {"INTERTIE_LOCAL_STORES", "/a, /b"}, {"INTERTIE_LOCAL_QUEUE", "5"},
-                        {"INTERTIE_LOCAL_MEMORY_LIMIT", "1 GB"}, {"INTERTIE_ACCEPT", "1"}}));
+  auto c =
+      parsed("[server]\nlisten=\"127.0.0.1:1\"\n[policy]\npaid=true\n", home({{"INTERTIE_SERVER_LISTEN", "127.0.0.2:9"},
+                                                                              {"INTERTIE_POLICY_PAID", "false"},
+                                                                              {"INTERTIE_LOCAL_ENGINE", "none"},
+                                                                              {"INTERTIE_LOCAL_STORES", "/a, /b"},
+                                                                              {"INTERTIE_LOCAL_QUEUE", "5"},
+                                                                              {"INTERTIE_LOCAL_MEMORY_LIMIT", "1 GB"},
+                                                                              {"INTERTIE_ACCEPT", "1"}}));
   EXPECT_EQ(c.server.address, "127.0.0.2");
   EXPECT_EQ(c.server.port, 9);
   EXPECT_FALSE(c.policy.paid);
@@ -173,9 +179,10 @@ TEST(Config, TheEnvironmentGoesOverTheFile) {
 }
 
 TEST(Config, ProvidersTakeTheirRowAndTheirKey) {
-  auto c = parsed("[[provider]]\nname=\"openai\"\n[[provider]]\nname=\"mine\"\nkind=\"groq\"\nkey=\"env:MINE\"\n"
-                  "[[provider]]\nname=\"lmstudio\"\n",
-                  home({{"OPENAI_API_KEY", "sk-secret"}}));
+  auto c = parsed(
+      "[[provider]]\nname=\"openai\"\n[[provider]]\nname=\"mine\"\nkind=\"groq\"\nkey=\"env:MINE\"\n"
+      "[[provider]]\nname=\"lmstudio\"\n",
+      home({{"OPENAI_API_KEY", "sk-secret"}}));
   ASSERT_EQ(c.providers.size(), 3U);
   EXPECT_EQ(c.providers[0].key.reveal(), "sk-secret");
   EXPECT_EQ(c.providers[0].key_source, "environment OPENAI_API_KEY");
@@ -193,14 +200,17 @@ TEST(Config, ProvidersTakeTheirRowAndTheirKey) {
 TEST(Config, APlaceIsNeverNearerThanTheFacts) {
   auto place = [](std::string_view more) {
     auto c = parsed(std::string("[[provider]]\nname=\"x\"\n") + std::string(more));
-    return c.providers.empty() ? std::string() : std::string(to_string(c.providers[0].place)) + " " +
-           std::string(to_string(c.providers[0].trust)) + (c.providers[0].paid ? " paid" : "");
+    return c.providers.empty()
+               ? std::string()
+               : std::string(to_string(c.providers[0].place)) + " " + std::string(to_string(c.providers[0].trust)) +
+                     (c.providers[0].paid ? " paid" : "");
   };
   EXPECT_EQ(place("kind=\"ollama\""), "device T0");
   EXPECT_EQ(place("kind=\"ollama\"\nbase_url=\"http://192.168.1.9:11434/v1\""), "edge T1") << "another machine";
   EXPECT_EQ(place("kind=\"vllm\""), "edge T1");
   EXPECT_EQ(place("kind=\"vllm\"\nplace=\"device\""), "device T0");
-  EXPECT_EQ(place("kind=\"openai-compatible\"\nbase_url=\"http://127.0.0.1:9/v1\""), "cloud T4 paid") << "may be a proxy";
+  EXPECT_EQ(place("kind=\"openai-compatible\"\nbase_url=\"http://127.0.0.1:9/v1\""), "cloud T4 paid")
+      << "may be a proxy";
   EXPECT_EQ(place("kind=\"openai-compatible\"\nbase_url=\"http://127.0.0.1:9/v1\"\nplace=\"device\""), "device T0");
   EXPECT_EQ(place("kind=\"openai-compatible\"\nbase_url=\"unix:/run/x.sock\"\nplace=\"device\""), "device T0");
   EXPECT_EQ(place("kind=\"openai-compatible\"\nbase_url=\"https://h/v1\"\nplace=\"edge\""), "edge T1");
@@ -219,11 +229,14 @@ TEST(Config, KeysComeFromPrivateFilesAndCredentials) {
   ::chmod((folder / "key").c_str(), 0640);
   EXPECT_NE(mistake(toml).find("which others may read: chmod 600"), std::string::npos) << mistake(toml);
   auto credential = "[[provider]]\nname=\"openai\"\nkey=\"credential:key\"\n";
-  EXPECT_EQ(parsed(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).providers.at(0).key.reveal(), "sk-from-file");
+  EXPECT_EQ(parsed(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).providers.at(0).key.reveal(),
+            "sk-from-file");
   std::ofstream(folder / "key") << "two words\nand lines";
-  EXPECT_NE(mistake(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).find("more than a key"), std::string::npos);
+  EXPECT_NE(mistake(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).find("more than a key"),
+            std::string::npos);
   std::ofstream(folder / "key") << "";
-  EXPECT_NE(mistake(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).find("is empty"), std::string::npos);
+  EXPECT_NE(mistake(credential, home({{"CREDENTIALS_DIRECTORY", folder.string()}})).find("is empty"),
+            std::string::npos);
   fs::remove_all(folder);
 }
 
@@ -237,11 +250,13 @@ TEST(Config, NoKeyIsEverShownOrRepeated) {
 }
 
 TEST(Config, WhatIsShownReadsBackTheSame) {
-  for (std::string_view toml : {"", "[server]\nlisten=\"[::1]:1\"\nsocket=\"none\"\n[local]\nmemory_limit=\"2 GB\"\nkeep_alive=\"never\"\n"
-                                    "[local.model.\"a \\\"b\\\"\"]\ncontext=9\n[[provider]]\nname=\"o\"\nkind=\"azure\"\n"
-                                    "base_url=\"https://x.openai.azure.com\"\nkey=\"env:A\"\nmodels=[\"m\"]\n[[provider]]\nname=\"u\"\n"
-                                    "kind=\"llama-server\"\nbase_url=\"unix:/run/l.sock:/v1\"\n[[model]]\nname=\"n\"\nprovider=\"u\"\n"
-                                    "caps=[]\ninput_price=0.1\noutput_price=0.25\n"}) {
+  for (std::string_view toml :
+       {"",
+        "[server]\nlisten=\"[::1]:1\"\nsocket=\"none\"\n[local]\nmemory_limit=\"2 GB\"\nkeep_alive=\"never\"\n"
+        "[local.model.\"a \\\"b\\\"\"]\ncontext=9\n[[provider]]\nname=\"o\"\nkind=\"azure\"\n"
+        "base_url=\"https://x.openai.azure.com\"\nkey=\"env:A\"\nmodels=[\"m\"]\n[[provider]]\nname=\"u\"\n"
+        "kind=\"llama-server\"\nbase_url=\"unix:/run/l.sock:/v1\"\n[[model]]\nname=\"n\"\nprovider=\"u\"\n"
+        "caps=[]\ninput_price=0.1\noutput_price=0.25\n"}) {
     auto first = show_config(parsed(toml));
     EXPECT_EQ(show_config(parsed(first)), first);
   }
@@ -287,7 +302,8 @@ TEST(Duration, ReadsAndRenders) {
   EXPECT_EQ(parse_duration("3s"), milliseconds{3000});
   EXPECT_EQ(parse_duration("1h30m"), milliseconds{5'400'000});
   EXPECT_EQ(parse_duration(" 0s "), milliseconds{0});
-  for (std::string_view bad : {"", "5", "s", "-1s", "1 s", "1m1m", "1s1h", "1d", "99999999999999999999s", "9999999999h", "1.5s"})
+  for (std::string_view bad :
+       {"", "5", "s", "-1s", "1 s", "1m1m", "1s1h", "1d", "99999999999999999999s", "9999999999h", "1.5s"})
     EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
   for (std::string_view text : {"500ms", "3s", "90s", "10m", "1h", "0s"})
     EXPECT_EQ(render_duration(*parse_duration(text)), text);
@@ -297,13 +313,55 @@ TEST(Duration, ReadsAndRenders) {
 TEST(Docs, NameEveryKey) {
   std::ifstream in(std::string(INTERTIE_SOURCE_DIR) + "/docs/config.md");
   std::string text{std::istreambuf_iterator<char>(in), {}};
-  for (std::string_view key : {
-           "listen", "socket", "io_threads", "request_timeout", "keepalive_after", "max_body", "max_connections", "level", "paid",
-           "furthest", "small_tokens", "high_end_quality", "prefer", "unknown", "engine", "data_dir", "memory_limit",
-           "keep_alive", "threads", "dedicated", "queue", "import_ollama", "import_lmstudio", "import_hf", "stores", "context",
-           "slots", "pinned", "arguments", "name", "kind", "base_url", "key", "place", "trust", "api_version", "ca_file", "proxy",
-           "connect_timeout", "first_byte_timeout", "idle_timeout", "models", "provider", "model", "caps", "input_price",
-           "output_price", "cached_input_price", "quality"})
+  for (std::string_view key : {"listen",
+                               "socket",
+                               "io_threads",
+                               "request_timeout",
+                               "keepalive_after",
+                               "max_body",
+                               "max_connections",
+                               "level",
+                               "paid",
+                               "furthest",
+                               "small_tokens",
+                               "high_end_quality",
+                               "prefer",
+                               "unknown",
+                               "engine",
+                               "data_dir",
+                               "memory_limit",
+                               "keep_alive",
+                               "threads",
+                               "dedicated",
+                               "queue",
+                               "import_ollama",
+                               "import_lmstudio",
+                               "import_hf",
+                               "stores",
+                               "context",
+                               "slots",
+                               "pinned",
+                               "arguments",
+                               "name",
+                               "kind",
+                               "base_url",
+                               "key",
+                               "place",
+                               "trust",
+                               "api_version",
+                               "ca_file",
+                               "proxy",
+                               "connect_timeout",
+                               "first_byte_timeout",
+                               "idle_timeout",
+                               "models",
+                               "provider",
+                               "model",
+                               "caps",
+                               "input_price",
+                               "output_price",
+                               "cached_input_price",
+                               "quality"})
     EXPECT_NE(text.find("| `" + std::string(key) + "`"), std::string::npos) << key;
 }
 } // namespace

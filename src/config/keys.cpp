@@ -15,7 +15,7 @@ namespace intertie::config {
 namespace {
 constexpr std::size_t kLongestKey = 16'384;
 
-bool sendable(std::string_view key) {                 // in a header
+bool sendable(std::string_view key) { // in a header
   for (char c : key)
     if (c <= 0x20 || c >= 0x7F) return false;
   return true;
@@ -70,17 +70,19 @@ LoadedKey read_key(const Value& value, std::string_view reference, const Environ
     if (name.find('/') != std::string_view::npos || name.starts_with('.')) {
       value.wrong("must name a credential, not a path: \"credential:openai\"");
     } else if (folder.empty()) {
-      value.wrong("names a credential, but $CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with "
-                  "LoadCredential=");
+      value.wrong(
+          "names a credential, but $CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with "
+          "LoadCredential=");
     } else if (auto secret = read_private(value, fmt::format("{}/{}", folder, name), false)) {
       return checked(std::move(*secret), fmt::format("credential {}", name));
     }
     return {};
   }
   // Whatever stands here may be a key: it is not repeated.
-  value.wrong("must say where the key is, not what it is: \"env:NAME\" for an environment variable, \"file:/path\" for a "
-              "file of mode 0600, or \"credential:NAME\" for a systemd credential. If a key stood here, take it out of "
-              "this file and revoke it");
+  value.wrong(
+      "must say where the key is, not what it is: \"env:NAME\" for an environment variable, \"file:/path\" for a "
+      "file of mode 0600, or \"credential:NAME\" for a systemd credential. If a key stood here, take it out of "
+      "this file and revoke it");
   return {};
 }
 } // namespace intertie::config

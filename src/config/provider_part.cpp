@@ -13,16 +13,21 @@
 namespace intertie::config {
 namespace {
 constexpr std::array<std::string_view, 14> kProviderKeys{
-    "name", "kind", "base_url", "key", "place", "trust", "paid", "api_version", "ca_file", "proxy",
-    "connect_timeout", "first_byte_timeout", "idle_timeout", "models"};
-constexpr std::array<std::string_view, 9> kModelKeys{"name", "provider", "model", "context", "caps",
-                                                     "input_price", "output_price", "cached_input_price", "quality"};
+    "name",         "kind",        "base_url", "key",   "place",           "trust",
+    "paid",         "api_version", "ca_file",  "proxy", "connect_timeout", "first_byte_timeout",
+    "idle_timeout", "models"};
+constexpr std::array<std::string_view, 9> kModelKeys{
+    "name", "provider", "model", "context", "caps", "input_price", "output_price", "cached_input_price", "quality"};
 constexpr std::array<std::string_view, 3> kPlaces{"device", "edge", "cloud"};
 constexpr std::array<std::string_view, 5> kTrustNames{"T0", "T1", "T2", "T3", "T4"};
 constexpr std::string_view kAzureVersion = "2024-10-21";
-constexpr std::array<std::pair<std::string_view, Cap>, 7> kCaps{
-    {{"tools", Cap::Tools}, {"vision", Cap::Vision}, {"json_object", Cap::JsonObject}, {"json_schema", Cap::JsonSchema},
-     {"logprobs", Cap::Logprobs}, {"audio", Cap::Audio}, {"many_choices", Cap::ManyChoices}}};
+constexpr std::array<std::pair<std::string_view, Cap>, 7> kCaps{{{"tools", Cap::Tools},
+                                                                 {"vision", Cap::Vision},
+                                                                 {"json_object", Cap::JsonObject},
+                                                                 {"json_schema", Cap::JsonSchema},
+                                                                 {"logprobs", Cap::Logprobs},
+                                                                 {"audio", Cap::Audio},
+                                                                 {"many_choices", Cap::ManyChoices}}};
 
 bool loopback(const net::Endpoint& endpoint) {
   if (endpoint.transport == net::Endpoint::Transport::Unix) return true;
@@ -32,7 +37,8 @@ bool loopback(const net::Endpoint& endpoint) {
 }
 bool good_name(std::string_view name) {
   auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
   };
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, fits);
 }
@@ -79,9 +85,12 @@ class ProviderTable {
     p.name = find("name")->string();
     if (!reader_.ok()) return;
     if (!good_name(p.name)) return wrong("name", "must be letters, digits, dots, dashes and underscores, at most 64");
-    if (p.name == "local" || p.name == "auto") return wrong("name", fmt::format("can't be \"{}\", which has a meaning", p.name));
+    if (p.name == "local" || p.name == "auto")
+      return wrong("name", fmt::format("can't be \"{}\", which has a meaning", p.name));
     if (std::ranges::any_of(config.providers, [&](const auto& other) { return other.name == p.name; }))
-      wrong("name", fmt::format("\"{}\" is taken by another [[provider]]: give this one a name of its own and say its kind", p.name));
+      wrong("name",
+            fmt::format("\"{}\" is taken by another [[provider]]: give this one a name of its own and say its kind",
+                        p.name));
   }
   void read_kind(provider::Provider& p) {
     const auto* kind = find("kind");
@@ -93,14 +102,17 @@ class ProviderTable {
     if (kind != nullptr) return wrong("kind", fmt::format("can't be \"{}\": {}", word, did_you_mean(word, known)));
     std::vector<std::string> all(known.begin(), known.end());
     auto near = text::suggest(word, all, 1);
-    wrong("name", fmt::format("\"{}\" is no known service{}; for any other server add kind = \"openai-compatible\" and base_url",
-                              word, near.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", near[0])));
+    wrong(
+        "name",
+        fmt::format("\"{}\" is no known service{}; for any other server add kind = \"openai-compatible\" and base_url",
+                    word, near.empty() ? "" : fmt::format(" (did you mean \"{}\"?)", near[0])));
   }
   void read_url(provider::Provider& p) {
     const auto* value = find("base_url");
     auto url = value != nullptr ? value->string() : std::string{};
     if (url.empty()) url = p.spec->base_url;
-    if (url.empty()) return wrong("base_url", fmt::format("is needed for kind \"{}\": where is that server?", p.spec->name));
+    if (url.empty())
+      return wrong("base_url", fmt::format("is needed for kind \"{}\": where is that server?", p.spec->name));
     auto parsed = net::parse_url(url);
     if (!parsed) return wrong("base_url", fmt::format("is no address: {}", parsed.error().message));
     p.url = *std::move(parsed);
@@ -130,7 +142,8 @@ class ProviderTable {
     bool generic = p.spec->name == "openai-compatible";
     if (p.spec->place == Place::Cloud && !generic && *declared != Place::Cloud)
       return wrong("place", fmt::format("can't be \"{}\": {} is a cloud; for a server of your own use kind = "
-                                        "\"openai-compatible\"", to_string(*declared), p.spec->title));
+                                        "\"openai-compatible\"",
+                                        to_string(*declared), p.spec->title));
     p.place = *declared;
   }
   void read_trust(provider::Provider& p) {
@@ -142,7 +155,8 @@ class ProviderTable {
     auto declared = parse_trust(value->one_of(kTrustNames));
     if (!reader_.ok() || !declared) return;
     if (p.place == Place::Cloud && *declared == Trust::T2)
-      return wrong("trust", "can't be \"T2\" yet: this version can't check an attestation; \"T3\" is a cloud under contract");
+      return wrong("trust",
+                   "can't be \"T2\" yet: this version can't check an attestation; \"T3\" is a cloud under contract");
     if (*declared < nearest)
       return wrong("trust", fmt::format("can't be \"{}\" for place \"{}\": at best \"{}\" ({})", to_string(*declared),
                                         to_string(p.place), to_string(nearest), describe(nearest)));
@@ -154,7 +168,8 @@ class ProviderTable {
     auto reference = value != nullptr ? value->string() : std::string{};
     if (reference.empty() && !p.spec->key_env.empty()) reference = fmt::format("env:{}", p.spec->key_env);
     if (!reference.empty() && reader_.ok()) {
-      auto loaded = read_key(value != nullptr ? *value : Value(reader_, "provider.key", node_), reference, environment_);
+      auto loaded =
+          read_key(value != nullptr ? *value : Value(reader_, "provider.key", node_), reference, environment_);
       p.key = std::move(loaded.secret);
       p.key_source = std::move(loaded.source);
     }
@@ -165,7 +180,8 @@ class ProviderTable {
     p.paid = p.place == Place::Cloud && p.spec->paid;
     if (const auto* value = find("paid")) p.paid = value->boolean();
     if (p.spec->quirks.azure_path) p.api_version = kAzureVersion;
-    if (const auto* value = find("api_version"); value != nullptr && !value->string().empty()) p.api_version = value->string();
+    if (const auto* value = find("api_version"); value != nullptr && !value->string().empty())
+      p.api_version = value->string();
     auto timeout = [&](std::string_view key, milliseconds& into) {
       if (const auto* value = find(key)) into = value->duration(milliseconds{10}, milliseconds{86'400'000});
     };
@@ -228,15 +244,17 @@ void add_model(Reader& reader, const toml::node& node, ModelTable t, Config& con
   if (t.name.empty()) t.name = t.model;
   if (t.model.empty()) t.model = t.name;
   if (t.name.empty()) return wrong("[[model]] needs a name: the one that clients use");
-  if (t.name == "auto" || t.name.starts_with("auto:")) return wrong("model.name can't be \"auto\", which has a meaning");
+  if (t.name == "auto" || t.name.starts_with("auto:"))
+    return wrong("model.name can't be \"auto\", which has a meaning");
   if (!t.provider_value) return wrong("[[model]] needs a provider: the name of a [[provider]]");
   std::vector<std::string_view> known;
   for (const auto& p : config.providers) known.push_back(p.name);
   auto provider = std::ranges::find(config.providers, t.provider_name, &provider::Provider::name);
   if (provider == config.providers.end())
     return t.provider_value->wrong(known.empty()
-        ? fmt::format("names \"{}\", and there is no [[provider]]", t.provider_name)
-        : fmt::format("names \"{}\", which is no [[provider]]: {}", t.provider_name, did_you_mean(t.provider_name, known)));
+                                       ? fmt::format("names \"{}\", and there is no [[provider]]", t.provider_name)
+                                       : fmt::format("names \"{}\", which is no [[provider]]: {}", t.provider_name,
+                                                     did_you_mean(t.provider_name, known)));
   if (t.input.has_value() != t.output.has_value())
     return wrong("[[model]] needs both input_price and output_price, in dollars per million tokens, or none");
   if (t.cached && !t.input) return wrong("cached_input_price needs input_price and output_price beside it");

@@ -44,13 +44,16 @@ std::string did_you_mean(std::string_view word, std::span<const std::string_view
 
 void Reader::wrong(const toml::source_region& where, std::string_view message) {
   if (failure_) return;
-  failure_ = Failure{FailureKind::BadRequest, Fault::Client,
-                     fmt::format("{}:{}:{}: {}", file_, where.begin.line, where.begin.column, message), "bad_config", {}};
+  failure_ = Failure{FailureKind::BadRequest,
+                     Fault::Client,
+                     fmt::format("{}:{}:{}: {}", file_, where.begin.line, where.begin.column, message),
+                     "bad_config",
+                     {}};
 }
 void Reader::wrong_variable(std::string_view variable, std::string_view message) {
   if (failure_) return;
-  failure_ = Failure{FailureKind::BadRequest, Fault::Client, fmt::format("environment {}: {}", variable, message),
-                     "bad_config", {}};
+  failure_ = Failure{
+      FailureKind::BadRequest, Fault::Client, fmt::format("environment {}: {}", variable, message), "bad_config", {}};
 }
 
 void Reader::table(const toml::node& node, std::string_view prefix, std::span<const std::string_view> keys,
@@ -175,7 +178,7 @@ std::string Value::one_of(std::span<const std::string_view> words) const {
 }
 
 std::optional<milliseconds> parse_duration(std::string_view text) {
-  constexpr std::int64_t kMost = 36'000'000'000;       // 10,000 hours
+  constexpr std::int64_t kMost = 36'000'000'000; // 10,000 hours
   text = text::trim(text);
   if (text.empty()) return std::nullopt;
   std::int64_t total = 0, last_unit = kMost;
@@ -186,11 +189,13 @@ std::optional<milliseconds> parse_duration(std::string_view text) {
     text.remove_prefix(static_cast<std::size_t>(end - text.data()));
     std::int64_t unit = 0;
     std::size_t length = 1;
-    if (text.starts_with("ms")) { unit = 1; length = 2; }
-    else if (text.starts_with('s')) unit = 1000;
+    if (text.starts_with("ms")) {
+      unit = 1;
+      length = 2;
+    } else if (text.starts_with('s')) unit = 1000;
     else if (text.starts_with('m')) unit = 60'000;
     else if (text.starts_with('h')) unit = 3'600'000;
-    if (unit == 0 || unit >= last_unit) return std::nullopt;   // "1m30m" and "30s1h" are slips, not sums
+    if (unit == 0 || unit >= last_unit) return std::nullopt; // "1m30m" and "30s1h" are slips, not sums
     last_unit = unit;
     text.remove_prefix(length);
     total += number * unit;

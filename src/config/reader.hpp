@@ -21,7 +21,8 @@ class Reader;
 // A value: a node of the file, or the text of an environment variable.
 class Value {
  public:
-  Value(Reader& reader, std::string name, const toml::node& node) : reader_(reader), name_(std::move(name)), node_(&node) {}
+  Value(Reader& reader, std::string name, const toml::node& node)
+      : reader_(reader), name_(std::move(name)), node_(&node) {}
   Value(Reader& reader, std::string name, std::string variable, std::string text)
       : reader_(reader), name_(std::move(name)), variable_(std::move(variable)), text_(std::move(text)) {}
 
@@ -34,7 +35,7 @@ class Value {
   std::uint64_t bytes() const;
   std::vector<std::string> strings() const;
   std::string one_of(std::span<const std::string_view> words) const;
-  void wrong(std::string_view what) const;             // "<position>: <name> <what>"
+  void wrong(std::string_view what) const; // "<position>: <name> <what>"
   const std::string& name() const { return name_; }
   const toml::node* node() const { return node_; }
 
@@ -42,7 +43,7 @@ class Value {
   template <class T>
   std::optional<T> typed(std::string_view type) const;
   Reader& reader_;
-  std::string name_;                                   // "server.listen"
+  std::string name_; // "server.listen"
   const toml::node* node_ = nullptr;
   std::string variable_, text_;
 };

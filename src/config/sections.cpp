@@ -32,14 +32,15 @@ void set_listen(const Value& value, Config& config, Env) {
   if (port.empty() || error != std::errc{} || end != port.data() + port.size())
     return value.wrong(R"(must be an address and a port, such as "127.0.0.1:4683" or "[::1]:4683")");
   if (!loopback_address(host))
-    return value.wrong("must be a loopback address (127.0.0.1 or [::1]): this version serves no other machine, since it has "
-                       "no tokens and no TLS yet");
+    return value.wrong(
+        "must be a loopback address (127.0.0.1 or [::1]): this version serves no other machine, since it has "
+        "no tokens and no TLS yet");
   config.server.address = host;
   config.server.port = number;
 }
 void set_socket(const Value& value, Config& config, Env env) {
   auto path = expand_home(value.string(), env);
-  if (path.empty()) return;                      // the default stays
+  if (path.empty()) return; // the default stays
   if (path == "none") path.clear();
   else if (path.front() != '/') return value.wrong(R"(must be an absolute path, or "none")");
   else if (path.size() > 100) return value.wrong("is too long for a socket: at most 100 bytes");
@@ -65,24 +66,25 @@ constexpr std::array<Key, 7> kServer{{
     {"io_threads", [](const Value& v, Config& c, Env) { c.server.io_threads = static_cast<int>(v.integer(1, 256)); }},
     {"request_timeout",
      [](const Value& v, Config& c, Env) { c.server.request_timeout = v.duration(milliseconds{1000}, kDay); }},
-    {"keepalive_after", [](const Value& v, Config& c, Env) { c.server.keepalive_after = v.duration(milliseconds{0}, kDay); }},
+    {"keepalive_after",
+     [](const Value& v, Config& c, Env) { c.server.keepalive_after = v.duration(milliseconds{0}, kDay); }},
     {"max_body",
      [](const Value& v, Config& c, Env) {
        c.server.max_body = v.bytes();
        if (c.server.max_body < 1024 || c.server.max_body > 1'000'000'000) v.wrong(R"(must be from "1 kB" to "1 GB")");
      }},
-    {"max_connections",
-     [](const Value& v, Config& c, Env) { c.server.max_connections = static_cast<std::size_t>(v.integer(1, 1'000'000)); }},
+    {"max_connections", [](const Value& v, Config& c,
+                           Env) { c.server.max_connections = static_cast<std::size_t>(v.integer(1, 1'000'000)); }},
 }};
 constexpr std::array<Key, 1> kLog{{
     {"level", [](const Value& v, Config& c, Env) { c.log_level = v.one_of(kLevels); }},
 }};
 constexpr std::array<Key, 5> kPolicy{{
     {"paid", [](const Value& v, Config& c, Env) { c.policy.paid = v.boolean(); }},
-    {"furthest",
-     [](const Value& v, Config& c, Env) { c.policy.furthest = parse_place(v.one_of(kPlaces)).value_or(Place::Device); }},
-    {"small_tokens",
-     [](const Value& v, Config& c, Env) { c.policy.small_tokens = static_cast<std::uint32_t>(v.integer(0, 100'000'000)); }},
+    {"furthest", [](const Value& v, Config& c,
+                    Env) { c.policy.furthest = parse_place(v.one_of(kPlaces)).value_or(Place::Device); }},
+    {"small_tokens", [](const Value& v, Config& c,
+                        Env) { c.policy.small_tokens = static_cast<std::uint32_t>(v.integer(0, 100'000'000)); }},
     {"high_end_quality",
      [](const Value& v, Config& c, Env) { c.policy.high_end_quality = static_cast<int>(v.integer(0, 100)); }},
     {"prefer", [](const Value& v, Config& c, Env) { c.policy.prefer = v.strings(); }},
@@ -95,10 +97,12 @@ constexpr std::array<Key, 11> kLocal{{
        if (v.node() != nullptr && v.node()->is_string() && v.string().empty()) c.local.memory_limit = 0;
        else c.local.memory_limit = v.bytes();
      }},
-    {"keep_alive", [](const Value& v, Config& c, Env) { c.local.keep_alive = keep_alive(v).value_or(c.local.keep_alive); }},
+    {"keep_alive",
+     [](const Value& v, Config& c, Env) { c.local.keep_alive = keep_alive(v).value_or(c.local.keep_alive); }},
     {"threads", [](const Value& v, Config& c, Env) { c.local.threads = static_cast<int>(v.integer(0, 1024)); }},
     {"dedicated", [](const Value& v, Config& c, Env) { c.local.dedicated = v.boolean(); }},
-    {"queue", [](const Value& v, Config& c, Env) { c.local.queue_length = static_cast<std::size_t>(v.integer(0, 100'000)); }},
+    {"queue",
+     [](const Value& v, Config& c, Env) { c.local.queue_length = static_cast<std::size_t>(v.integer(0, 100'000)); }},
     {"import_ollama", [](const Value& v, Config& c, Env) { c.local.import_ollama = v.boolean(); }},
     {"import_lmstudio", [](const Value& v, Config& c, Env) { c.local.import_lmstudio = v.boolean(); }},
     {"import_hf", [](const Value& v, Config& c, Env) { c.local.import_hf = v.boolean(); }},
@@ -108,7 +112,8 @@ constexpr std::array<Key, 11> kLocal{{
        for (const auto& dir : v.strings()) c.local.store_dirs.push_back(expand_home(dir, e));
      }},
 }};
-constexpr std::array<Section, 4> kSections{{{"server", kServer}, {"log", kLog}, {"policy", kPolicy}, {"local", kLocal}}};
+constexpr std::array<Section, 4> kSections{
+    {{"server", kServer}, {"log", kLog}, {"policy", kPolicy}, {"local", kLocal}}};
 
 std::string variable_for(std::string_view section, std::string_view key) {
   auto name = fmt::format("INTERTIE_{}_{}", section, key);
@@ -123,7 +128,7 @@ std::span<const Section> sections() { return kSections; }
 std::vector<std::string_view> key_names(const Section& section) {
   std::vector<std::string_view> names;
   for (const auto& key : section.keys) names.push_back(key.name);
-  if (section.name == "policy") names.push_back("matrix");   // the sub-tables, read by readers of their own
+  if (section.name == "policy") names.push_back("matrix"); // the sub-tables, read by readers of their own
   if (section.name == "local") names.push_back("model");
   return names;
 }
@@ -185,9 +190,10 @@ void read_matrix(Reader& reader, const toml::node& node, Matrix& matrix) {
     for (std::size_t trust = 0; trust < words.size(); ++trust) {
       auto action = parse_action(words[trust]);
       if (action == Action::Mask || action == Action::Condense || action == Action::Ask)
-        value.wrong(fmt::format("can't be \"{}\" yet: this version knows \"allow\", \"local-only\" and \"block\"; take "
-                                "\"local-only\" until then",
-                                words[trust]));
+        value.wrong(
+            fmt::format("can't be \"{}\" yet: this version knows \"allow\", \"local-only\" and \"block\"; take "
+                        "\"local-only\" until then",
+                        words[trust]));
       else if (!action)
         value.wrong(fmt::format("can't hold \"{}\": {}", words[trust], did_you_mean(words[trust], kActions)));
       // What stays on this device is allowed on this device.

@@ -53,7 +53,8 @@ void show_provider(std::string& out, const provider::Provider& p, const std::str
   if (!p.url.endpoint.ca_file.empty()) fmt::format_to(line, "ca_file = {}\n", quote(p.url.endpoint.ca_file));
   if (!p.url.endpoint.proxy.empty()) fmt::format_to(line, "proxy = {}\n", quote(p.url.endpoint.proxy));
   fmt::format_to(line, "connect_timeout = \"{}\"\nfirst_byte_timeout = \"{}\"\nidle_timeout = \"{}\"\n",
-                 render_duration(p.timeouts.connect), render_duration(p.timeouts.first_byte), render_duration(p.timeouts.idle));
+                 render_duration(p.timeouts.connect), render_duration(p.timeouts.first_byte),
+                 render_duration(p.timeouts.idle));
   for (const auto& model : p.models) show_model(out, p, model);
 }
 } // namespace
@@ -61,8 +62,9 @@ void show_provider(std::string& out, const provider::Provider& p, const std::str
 std::string policy_text(const route::Policy& policy) {
   std::string out;
   auto line = std::back_inserter(out);
-  fmt::format_to(line, "[policy]\npaid = {}\nfurthest = \"{}\"\nsmall_tokens = {}\nhigh_end_quality = {}\nprefer = {}\n",
-                 policy.paid, to_string(policy.furthest), policy.small_tokens, policy.high_end_quality, quote(policy.prefer));
+  fmt::format_to(
+      line, "[policy]\npaid = {}\nfurthest = \"{}\"\nsmall_tokens = {}\nhigh_end_quality = {}\nprefer = {}\n",
+      policy.paid, to_string(policy.furthest), policy.small_tokens, policy.high_end_quality, quote(policy.prefer));
   out += "\n[policy.matrix]\n";
   for (std::size_t c = 0; c < kClasses; ++c) {
     std::vector<std::string> actions;
@@ -78,20 +80,23 @@ std::string show_config(const Config& c) {
                                 c.paths.receipts_file, c.policy.digest);
   auto line = std::back_inserter(out);
   bool six = c.server.address.find(':') != std::string::npos;
-  fmt::format_to(line, "[server]\nlisten = \"{}{}{}:{}\"\nsocket = {}\nio_threads = {}\nrequest_timeout = \"{}\"\n"
-                       "keepalive_after = \"{}\"\nmax_body = \"{}\"\nmax_connections = {}\n",
+  fmt::format_to(line,
+                 "[server]\nlisten = \"{}{}{}:{}\"\nsocket = {}\nio_threads = {}\nrequest_timeout = \"{}\"\n"
+                 "keepalive_after = \"{}\"\nmax_body = \"{}\"\nmax_connections = {}\n",
                  six ? "[" : "", c.server.address, six ? "]" : "", c.server.port,
                  quote(c.server.socket.empty() ? "none" : c.server.socket), c.server.io_threads,
-                 render_duration(c.server.request_timeout), render_duration(c.server.keepalive_after), bytes(c.server.max_body),
-                 c.server.max_connections);
+                 render_duration(c.server.request_timeout), render_duration(c.server.keepalive_after),
+                 bytes(c.server.max_body), c.server.max_connections);
   fmt::format_to(line, "\n[log]\nlevel = \"{}\"\n\n{}", c.log_level, policy_text(c.policy));
   const auto& l = c.local;
-  fmt::format_to(line, "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\nkeep_alive = \"{}\"\nthreads = {}\n"
-                       "dedicated = {}\nqueue = {}\nimport_ollama = {}\nimport_lmstudio = {}\nimport_hf = {}\nstores = {}\n",
-                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), keep_alive(l.keep_alive), l.threads, l.dedicated,
-                 l.queue_length, l.import_ollama, l.import_lmstudio, l.import_hf, quote(l.store_dirs));
+  fmt::format_to(line,
+                 "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\nkeep_alive = \"{}\"\nthreads = {}\n"
+                 "dedicated = {}\nqueue = {}\nimport_ollama = {}\nimport_lmstudio = {}\nimport_hf = {}\nstores = {}\n",
+                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), keep_alive(l.keep_alive), l.threads,
+                 l.dedicated, l.queue_length, l.import_ollama, l.import_lmstudio, l.import_hf, quote(l.store_dirs));
   for (const auto& [name, flags] : l.flags) {
-    fmt::format_to(line, "\n[local.model.{}]\ncontext = {}\nslots = {}\npinned = {}\nkeep_alive = \"{}\"\narguments = {}\n",
+    fmt::format_to(line,
+                   "\n[local.model.{}]\ncontext = {}\nslots = {}\npinned = {}\nkeep_alive = \"{}\"\narguments = {}\n",
                    quote(name), flags.context, flags.slots, flags.pinned,
                    flags.keep_alive ? keep_alive(*flags.keep_alive) : "", quote(flags.arguments));
   }

@@ -38,7 +38,7 @@ class Ledger::Impl {
   Impl& operator=(const Impl&) = delete;
 
   void post(Receipt receipt) {
-    Receipt dropped;                              // dies outside the lock
+    Receipt dropped; // dies outside the lock
     bool wake = false;
     {
       std::lock_guard lock(mutex_);
@@ -70,15 +70,15 @@ class Ledger::Impl {
   }
 
  private:
-  static constexpr std::size_t kRing = 8192;      // receipts; some 10 MB when full, which is when to be loud
-  static constexpr std::size_t kKeep = 512;       // capacity kept between batches
-  static constexpr int kTries = 3;                // against another program's lock on the file
+  static constexpr std::size_t kRing = 8192; // receipts; some 10 MB when full, which is when to be loud
+  static constexpr std::size_t kKeep = 512;  // capacity kept between batches
+  static constexpr int kTries = 3;           // against another program's lock on the file
   static constexpr seconds kLogEvery{60};
 
   void write_until_stopped() {
     sigset_t all;
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);    // signals are main's
+    pthread_sigmask(SIG_BLOCK, &all, nullptr); // signals are main's
     pthread_setname_np(pthread_self(), "ledger");
     std::vector<Receipt> batch;
     std::unique_lock lock(mutex_);
@@ -108,9 +108,11 @@ class Ledger::Impl {
   std::size_t write(std::vector<Receipt>& batch, std::uint64_t dropped) {
     std::size_t written = 0;
     auto result = write_rows(batch, written);
-    if (!result) complain(fmt::format("{} receipts could not be written: {}", batch.size() - written, result.error().message));
+    if (!result)
+      complain(fmt::format("{} receipts could not be written: {}", batch.size() - written, result.error().message));
     if (dropped > dropped_told_) {
-      complain(fmt::format("{} receipts were dropped: they come faster than the disk takes them", dropped - dropped_told_));
+      complain(
+          fmt::format("{} receipts were dropped: they come faster than the disk takes them", dropped - dropped_told_));
       dropped_told_ = dropped;
     }
     return written;
@@ -145,14 +147,14 @@ class Ledger::Impl {
   mutable std::mutex mutex_;
   std::condition_variable wake_, settled_;
   std::vector<Receipt> pending_;
-  std::size_t oldest_ = 0;                        // where the ring begins once it is full
+  std::size_t oldest_ = 0; // where the ring begins once it is full
   Counters counters_{};
   int flushing_ = 0;
   bool idle_ = false;
   bool stopping_ = false;
-  std::uint64_t dropped_told_ = 0;                // writer only, as are the next ones
+  std::uint64_t dropped_told_ = 0; // writer only, as are the next ones
   std::optional<TimePoint> told_;
-  std::thread writer_;                            // last: starts when all else is there
+  std::thread writer_; // last: starts when all else is there
 };
 
 Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -21,14 +21,16 @@ class Ledger {
  public:
   // Opens or creates `file` (mode 0600) and migrates its schema forward. Unavailable when it can't, with the fix in it.
   static Result<std::unique_ptr<Ledger>> open(const std::string& file);
-  ~Ledger();                                   // drains, then stops the writer
+  ~Ledger(); // drains, then stops the writer
   Ledger(const Ledger&) = delete;
   Ledger& operator=(const Ledger&) = delete;
 
-  void post(Receipt receipt);                  // any thread, ~0.3 µs
-  void flush();                                // waits until what was posted is written; tests and shutdown
+  void post(Receipt receipt); // any thread, ~0.3 µs
+  void flush();               // waits until what was posted is written; tests and shutdown
 
-  struct Counters { std::uint64_t posted, written, dropped, failed; };
+  struct Counters {
+    std::uint64_t posted, written, dropped, failed;
+  };
   Counters counters() const;
 
  private:

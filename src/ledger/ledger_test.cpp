@@ -54,11 +54,12 @@ Receipt receipt(std::uint64_t id) {
   r.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up", 0, 1000},
             {"local", "small", Place::Device, "fallback", "", "", 90'000, 999'000}};
   r.explain = [] {
-    return Explanation{{{"local", "small", Place::Device, true, "fallback", "number 2 in line"}}, {"openai (cloud) if paid"}};
+    return Explanation{{{"local", "small", Place::Device, true, "fallback", "number 2 in line"}},
+                       {"openai (cloud) if paid"}};
   };
   return r;
 }
-std::uint64_t spread(std::uint64_t n) { return n << 45; }   // ids whose first characters differ
+std::uint64_t spread(std::uint64_t n) { return n << 45; } // ids whose first characters differ
 
 TEST_F(LedgerTest, KeepsAReceiptAndShowsIt) {
   auto ledger = open();
@@ -67,17 +68,18 @@ TEST_F(LedgerTest, KeepsAReceiptAndShowsIt) {
   EXPECT_EQ(ledger->counters().written, 1U);
   auto json = receipt_json(file_, to_string(CallId{spread(3)}));
   ASSERT_TRUE(json.has_value()) << json.error().message;
-  EXPECT_EQ(*json,
-            R"({"id":")" + to_string(CallId{spread(3)}) +
-            R"(","at":"2027-01-15T08:00:00.123Z","endpoint":"chat.completions","caller":"curl","asked_model":"auto",)"
-            R"("provider":"local","model":"small","place":"device","stream":false,"outcome":"answered","status":200,)"
-            R"("data_class":"C2","findings":["EMAIL×2"],"prompt_tokens":12,"completion_tokens":34,"cached_tokens":5,)"
-            R"("tokens_measured":true,"micro_usd":42,"decide_us":3,"first_token_us":90000,"total_us":1000000,)"
-            R"("policy":"0123456789abcdef","legs":[{"provider":"office","model":"qwen","place":"edge",)"
-            R"("why":"nearest_that_fits","failure":"transient","failure_message":"it hung up","first_token_us":0,)"
-            R"("total_us":1000},{"provider":"local","model":"small","place":"device","why":"fallback","failure":null,)"
-            R"("first_token_us":90000,"total_us":999000}],"judged":[{"provider":"local","model":"small","place":"device",)"
-            R"("chosen":true,"code":"fallback","sentence":"number 2 in line"}],"counterfactuals":["openai (cloud) if paid"]})");
+  EXPECT_EQ(
+      *json,
+      R"({"id":")" + to_string(CallId{spread(3)}) +
+          R"(","at":"2027-01-15T08:00:00.123Z","endpoint":"chat.completions","caller":"curl","asked_model":"auto",)"
+          R"("provider":"local","model":"small","place":"device","stream":false,"outcome":"answered","status":200,)"
+          R"("data_class":"C2","findings":["EMAIL×2"],"prompt_tokens":12,"completion_tokens":34,"cached_tokens":5,)"
+          R"("tokens_measured":true,"micro_usd":42,"decide_us":3,"first_token_us":90000,"total_us":1000000,)"
+          R"("policy":"0123456789abcdef","legs":[{"provider":"office","model":"qwen","place":"edge",)"
+          R"("why":"nearest_that_fits","failure":"transient","failure_message":"it hung up","first_token_us":0,)"
+          R"("total_us":1000},{"provider":"local","model":"small","place":"device","why":"fallback","failure":null,)"
+          R"("first_token_us":90000,"total_us":999000}],"judged":[{"provider":"local","model":"small","place":"device",)"
+          R"("chosen":true,"code":"fallback","sentence":"number 2 in line"}],"counterfactuals":["openai (cloud) if paid"]})");
 }
 
 TEST_F(LedgerTest, FindsByPrefixLastAndSaysWhatIsWrong) {
@@ -128,7 +130,9 @@ TEST_F(LedgerTest, ManyThreadsPost) {
   auto ledger = open();
   std::vector<std::thread> threads;
   for (std::uint64_t t = 0; t < 4; ++t)
-    threads.emplace_back([&, t] { for (std::uint64_t n = 0; n < 500; ++n) ledger->post(receipt(t * 1000 + n)); });
+    threads.emplace_back([&, t] {
+      for (std::uint64_t n = 0; n < 500; ++n) ledger->post(receipt(t * 1000 + n));
+    });
   for (auto& thread : threads) thread.join();
   ledger->flush();
   EXPECT_EQ(ledger->counters().written, 2000U);
@@ -139,9 +143,13 @@ TEST_F(LedgerTest, AFullRingDropsTheOldestAndCountsThem) {
   auto ledger = open();
   std::latch writing(1), go_on(1);
   auto blocker = receipt(1);
-  blocker.explain = [&] { writing.count_down(); go_on.wait(); return Explanation{}; };
+  blocker.explain = [&] {
+    writing.count_down();
+    go_on.wait();
+    return Explanation{};
+  };
   ledger->post(std::move(blocker));
-  writing.wait();                                  // the writer is busy: everything now stays in the ring
+  writing.wait(); // the writer is busy: everything now stays in the ring
   for (std::uint64_t n = 0; n < 8192 + 100; ++n) ledger->post(receipt(spread(1) + n));
   go_on.count_down();
   ledger->flush();
@@ -200,8 +208,9 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
       auto old = store::Database::open(file, store::Mode::ReadWrite);
       ASSERT_TRUE(old->migrate(schema().first(version)).has_value());
       if (version >= 1) {
-        auto row = old->prepare("INSERT INTO receipts VALUES('0000000000001',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,NULL,"
-                                "'[]',0,0,0,0,NULL,1,0,5,'','[]','[]','[]')");
+        auto row = old->prepare(
+            "INSERT INTO receipts VALUES('0000000000001',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,NULL,"
+            "'[]',0,0,0,0,NULL,1,0,5,'','[]','[]','[]')");
         ASSERT_TRUE(row.has_value()) << row.error().message;
         ASSERT_TRUE(row->run().has_value());
       }
@@ -218,10 +227,11 @@ TEST_F(LedgerTest, NoColumnHoldsContent) {
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
   auto columns = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('receipts')");
   ASSERT_TRUE(columns->step().value());
-  EXPECT_EQ(columns->text(0),
-            "id at_ms endpoint caller asked_model provider model place stream outcome status data_class findings "
-            "prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us first_token_us total_us policy legs "
-            "judged counterfactuals");
+  EXPECT_EQ(
+      columns->text(0),
+      "id at_ms endpoint caller asked_model provider model place stream outcome status data_class findings "
+      "prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us first_token_us total_us policy legs "
+      "judged counterfactuals");
 }
 
 TEST(Prices, TheFileInShareIsTheOneBuiltIn) {
@@ -258,7 +268,8 @@ TEST(Prices, MistakesHaveAPosition) {
   EXPECT_EQ(message(good), "fine");
   EXPECT_EQ(message("provider = \"a\"\n"), "p.toml:1:1: a [[price]] line is missing before this");
   EXPECT_EQ(message("[[price]]\n  modle = \"a\"\n"), "p.toml:2:3: unknown key: did you mean \"model\"?");
-  EXPECT_EQ(message("[[price]]\ninput = -1\n"), "p.toml:2:1: a number of dollars per million tokens is meant, such as 0.15");
+  EXPECT_EQ(message("[[price]]\ninput = -1\n"),
+            "p.toml:2:1: a number of dollars per million tokens is meant, such as 0.15");
   EXPECT_EQ(message("[[price]]\ninput = 1 2\n"), "p.toml:2:1: there is more on this line than one value");
   EXPECT_EQ(message("[[price]]\nmodel = b\n"), "p.toml:2:1: a string in double quotes is meant");
   EXPECT_EQ(message("[[price]]\ndate = \"soon\"\n"), "p.toml:2:1: a date is written \"2025-09-01\"");

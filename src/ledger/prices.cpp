@@ -15,7 +15,7 @@
 namespace intertie::ledger {
 namespace {
 constexpr std::size_t kLongestFile = 1u << 20;
-constexpr double kMostDollars = 100'000;   // per million tokens
+constexpr double kMostDollars = 100'000; // per million tokens
 
 // One [[price]] while it is read.
 struct Draft {
@@ -34,7 +34,8 @@ class LineReader {
     column_ = static_cast<std::size_t>(text.data() - raw.data()) + 1;
     if (text.empty() || text.front() == '#') return {};
     if (text.front() == '[') {
-      if (text::trim(text.substr(0, text.find('#'))) != "[[price]]") return wrong("only [[price]] tables are known here");
+      if (text::trim(text.substr(0, text.find('#'))) != "[[price]]")
+        return wrong("only [[price]] tables are known here");
       TRY_VOID(finish(rows));
       draft_.emplace();
       draft_->line = number;
@@ -51,7 +52,8 @@ class LineReader {
     column_ = 1;
     auto& row = draft_->row;
     if (row.provider.empty() || row.model.empty()) return wrong("this [[price]] needs a provider and a model");
-    if (!draft_->input || !draft_->output) return wrong("this [[price]] needs input and output, in dollars per million tokens");
+    if (!draft_->input || !draft_->output)
+      return wrong("this [[price]] needs input and output, in dollars per million tokens");
     if (row.date.empty()) return wrong("this [[price]] needs a date: a price without one can't be trusted");
     auto micro = [](double dollars) { return static_cast<std::int64_t>(std::llround(dollars * 1e6)); };
     row.price = {micro(*draft_->input), micro(draft_->cached.value_or(*draft_->input)), micro(*draft_->output), true};
@@ -72,7 +74,8 @@ class LineReader {
     if (key == "date") {
       TRY_VOID(string(text, draft_->row.date));
       const auto& d = draft_->row.date;
-      bool good = d.size() == 10 && d[4] == '-' && d[7] == '-' && d.find_first_not_of("0123456789-") == std::string::npos;
+      bool good =
+          d.size() == 10 && d[4] == '-' && d[7] == '-' && d.find_first_not_of("0123456789-") == std::string::npos;
       if (!good) return wrong("a date is written \"2025-09-01\"");
       return {};
     }
@@ -80,8 +83,9 @@ class LineReader {
     if (key == "output") return dollars(text, draft_->output);
     if (key == "cached_input") return dollars(text, draft_->cached);
     auto near = text::suggest(key, keys, 1);
-    return wrong(near.empty() ? std::string("unknown key; known are provider, model, input, output, cached_input, date, source")
-                              : fmt::format("unknown key: did you mean \"{}\"?", near[0]));
+    return wrong(near.empty()
+                     ? std::string("unknown key; known are provider, model, input, output, cached_input, date, source")
+                     : fmt::format("unknown key: did you mean \"{}\"?", near[0]));
   }
   Result<> string(std::string_view text, std::string& into) {
     auto end = text.size() < 2 || text.front() != '"' ? std::string_view::npos : text.find('"', 1);
@@ -127,7 +131,7 @@ Result<PriceTable> PriceTable::parse(std::string_view text, std::string_view fil
 const PriceTable& PriceTable::built_in() {
   static const PriceTable table = [] {
     auto parsed = parse(built_in_prices_text(), "share/prices.toml");
-    CHECK(parsed.has_value());              // the test reads the same text
+    CHECK(parsed.has_value()); // the test reads the same text
     return *std::move(parsed);
   }();
   return table;
@@ -141,7 +145,8 @@ Result<PriceTable> PriceTable::load(const std::string& file) {
   std::string text(kLongestFile + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(in.gcount()));
-  if (!in.eof() && in.fail()) return bad_request(fmt::format("{}: can't be read: check that it is a file of yours", file), "bad_prices");
+  if (!in.eof() && in.fail())
+    return bad_request(fmt::format("{}: can't be read: check that it is a file of yours", file), "bad_prices");
   TRY(auto own, parse(text, file));
   for (auto& row : own.rows_) table.put(std::move(row));
   return table;
@@ -151,7 +156,7 @@ namespace {
 std::pair<std::string_view, std::string_view> key_of(const PriceRow& row) { return {row.provider, row.model}; }
 } // namespace
 
-void PriceTable::put(PriceRow row) {        // the later one wins
+void PriceTable::put(PriceRow row) { // the later one wins
   auto at = std::ranges::lower_bound(rows_, key_of(row), {}, key_of);
   if (at != rows_.end() && key_of(*at) == key_of(row)) *at = std::move(row);
   else rows_.insert(at, std::move(row));
@@ -166,7 +171,8 @@ std::int64_t cost(const Usage& usage, const Price& price) {
   if (!price.known) return 0;
   auto cached = std::min(usage.cached_tokens, usage.prompt_tokens);
   auto micro = static_cast<__int128>(usage.prompt_tokens - cached) * price.input +
-               static_cast<__int128>(cached) * price.cached_input + static_cast<__int128>(usage.completion_tokens) * price.output;
+               static_cast<__int128>(cached) * price.cached_input +
+               static_cast<__int128>(usage.completion_tokens) * price.output;
   return static_cast<std::int64_t>((micro + 999'999) / 1'000'000);
 }
 } // namespace intertie::ledger

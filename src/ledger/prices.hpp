@@ -14,10 +14,10 @@
 namespace intertie::ledger {
 
 struct PriceRow {
-  std::string provider;        // kind of provider: "openai"
+  std::string provider; // kind of provider: "openai"
   std::string model;
   Price price;
-  std::string date;            // "2025-09-01": the day it was read
+  std::string date; // "2025-09-01": the day it was read
   std::string source;
 };
 
@@ -31,7 +31,7 @@ class PriceTable {
   static Result<PriceTable> load(const std::string& file);
 
   const PriceRow* find(std::string_view provider, std::string_view model) const;
-  const std::vector<PriceRow>& rows() const { return rows_; }   // sorted by provider, model
+  const std::vector<PriceRow>& rows() const { return rows_; } // sorted by provider, model
 
  private:
   void put(PriceRow row);

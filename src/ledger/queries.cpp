@@ -29,8 +29,8 @@ std::string canonical(std::string_view id) {
 Result<store::Database> open_for_reading(const std::string& file) {
   auto database = store::Database::open(file, store::Mode::ReadOnly);
   if (!database && database.error().kind == FailureKind::NotFound)
-    return fail(FailureKind::NotFound, Fault::Client, "there are no receipts yet: ask something first (`intertie ask \"…\"`)",
-                "no_receipts");
+    return fail(FailureKind::NotFound, Fault::Client,
+                "there are no receipts yet: ask something first (`intertie ask \"…\"`)", "no_receipts");
   if (!database) return database;
   TRY(auto version, database->user_version());
   auto newest = static_cast<std::int64_t>(schema().size());
@@ -38,9 +38,10 @@ Result<store::Database> open_for_reading(const std::string& file) {
   if (version > newest)
     return fail(FailureKind::Unsupported, Fault::LocalResource,
                 fmt::format("{} was written by a newer intertie: update this one", file), "database");
-  return fail(FailureKind::Unavailable, Fault::LocalResource,
-              fmt::format("{} is from an older intertie: start `intertie serve` once, which brings it up to date", file),
-              "database");
+  return fail(
+      FailureKind::Unavailable, Fault::LocalResource,
+      fmt::format("{} is from an older intertie: start `intertie serve` once, which brings it up to date", file),
+      "database");
 }
 
 std::unexpected<Failure> not_found(std::string message) {
@@ -52,9 +53,11 @@ std::unexpected<Failure> no_such(store::Database& database, std::string_view ask
     for (auto row = rows->step(); row && *row; row = rows->step()) ids.push_back(rows->text(0));
   if (ids.empty()) return not_found("there are no receipts yet: ask something first (`intertie ask \"…\"`)");
   auto near = text::suggest(asked, ids);
-  if (near.empty()) near.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(3, ids.size())));
-  return not_found(fmt::format("there is no receipt {}: did you mean {}? `intertie receipts` lists them, `last` is the newest",
-                               asked, fmt::join(near, " or ")));
+  if (near.empty())
+    near.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(3, ids.size())));
+  return not_found(
+      fmt::format("there is no receipt {}: did you mean {}? `intertie receipts` lists them, `last` is the newest",
+                  asked, fmt::join(near, " or ")));
 }
 } // namespace
 
@@ -68,11 +71,12 @@ Result<std::string> receipt_json(const std::string& file, std::string_view id_or
   }
   auto prefix = canonical(id_or_last);
   if (prefix.size() < kShortestPrefix)
-    return bad_request(fmt::format("a receipt's id is {} letters and digits, of which the first {} or more will do, or `last`",
-                                   kIdLength, kShortestPrefix),
-                       "bad_receipt_id");
+    return bad_request(
+        fmt::format("a receipt's id is {} letters and digits, of which the first {} or more will do, or `last`",
+                    kIdLength, kShortestPrefix),
+        "bad_receipt_id");
   TRY(auto rows, database.prepare(std::string(kSelect) + "WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4"));
-  rows.bind(1, prefix).bind(2, prefix + '~');     // '~' sorts behind every character of an id
+  rows.bind(1, prefix).bind(2, prefix + '~'); // '~' sorts behind every character of an id
   std::vector<std::string> ids;
   std::string first;
   for (;;) {

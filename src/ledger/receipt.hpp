@@ -22,18 +22,18 @@ struct LegTried {
   std::string provider;
   std::string model;
   Place place = Place::Device;
-  std::string why;                       // ReasonCode's name
-  std::string failure;                   // Fault's name, empty when it answered
-  std::string failure_message;           // for a person; holds no content
-  std::uint32_t first_token_us = 0;      // 0 = none came
+  std::string why;                  // ReasonCode's name
+  std::string failure;              // Fault's name, empty when it answered
+  std::string failure_message;      // for a person; holds no content
+  std::uint32_t first_token_us = 0; // 0 = none came
   std::uint32_t total_us = 0;
 };
-struct Judged {                           // one candidate and its Reason
+struct Judged { // one candidate and its Reason
   std::string provider;
   std::string model;
   Place place = Place::Device;
   bool chosen = false;
-  std::string code;                      // ReasonCode's name
+  std::string code; // ReasonCode's name
   std::string sentence;
 };
 
@@ -45,8 +45,8 @@ struct Explanation {
 struct Receipt {
   CallId id{};
   WallTime at{};
-  std::string endpoint;                  // "chat.completions"
-  std::string caller;                    // product token of the user agent
+  std::string endpoint; // "chat.completions"
+  std::string caller;   // product token of the user agent
   std::string asked_model;
   bool stream = false;
   Outcome outcome = Outcome::Answered;

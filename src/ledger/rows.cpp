@@ -15,9 +15,11 @@ constexpr std::array<store::Migration, 1> kSchema{{
     // 1: one row per request, in the order of its id, which is the order of time: one tree to write, at its end. Lists are JSON texts: they are only ever shown whole.
     {"CREATE TABLE IF NOT EXISTS receipts("
      "id TEXT NOT NULL PRIMARY KEY, at_ms INTEGER NOT NULL, endpoint TEXT NOT NULL, caller TEXT NOT NULL, "
-     "asked_model TEXT NOT NULL, provider TEXT, model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT NULL, "
+     "asked_model TEXT NOT NULL, provider TEXT, model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT "
+     "NULL, "
      "status INTEGER NOT NULL, data_class TEXT, findings TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, "
-     "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, measured INTEGER NOT NULL, micro_usd INTEGER, "
+     "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, measured INTEGER NOT NULL, micro_usd "
+     "INTEGER, "
      "decide_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, total_us INTEGER NOT NULL, policy TEXT NOT NULL, "
      "legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL) WITHOUT ROWID;"},
 }};
@@ -43,12 +45,17 @@ std::string array_of(const std::vector<Judged>& judged) {
   json::Array array;
   for (const auto& one : judged)
     array.raw(json::Object{}
-                  .add("provider", one.provider).add("model", one.model).add("place", to_string(one.place))
-                  .add("chosen", one.chosen).add("code", one.code).add("sentence", one.sentence).str());
+                  .add("provider", one.provider)
+                  .add("model", one.model)
+                  .add("place", to_string(one.place))
+                  .add("chosen", one.chosen)
+                  .add("code", one.code)
+                  .add("sentence", one.sentence)
+                  .str());
   return array.str();
 }
 std::string utc(std::int64_t ms) {
-  constexpr std::int64_t kLastMs = 253402300799999;   // 9999-12-31, the last that the format can hold
+  constexpr std::int64_t kLastMs = 253402300799999; // 9999-12-31, the last that the format can hold
   ms = std::clamp<std::int64_t>(ms, 0, kLastMs);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)), ms % 1000);
 }
@@ -68,7 +75,10 @@ void Rendered::render(Receipt& r) {
 Result<> insert(store::Statement& row, Receipt& r, Rendered& rendered) {
   rendered.render(r);
   const LegTried* last = r.legs.empty() ? nullptr : &r.legs.back();
-  row.bind(1, to_string(r.id)).bind(2, std::int64_t{r.at.time_since_epoch().count()}).bind(3, r.endpoint).bind(4, r.caller);
+  row.bind(1, to_string(r.id))
+      .bind(2, std::int64_t{r.at.time_since_epoch().count()})
+      .bind(3, r.endpoint)
+      .bind(4, r.caller);
   row.bind(5, r.asked_model);
   if (last != nullptr) row.bind(6, last->provider).bind(7, last->model).bind(8, to_string(last->place));
   else row.bind_null(6).bind_null(7).bind_null(8);

@@ -12,9 +12,12 @@ namespace intertie::ledger {
 
 std::span<const store::Migration> schema();
 inline constexpr std::string_view kInsert =
-    "INSERT OR REPLACE INTO receipts(id, at_ms, endpoint, caller, asked_model, provider, model, place, stream, outcome, status, "
-    "data_class, findings, prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, first_token_us, "
-    "total_us, policy, legs, judged, counterfactuals) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
+    "INSERT OR REPLACE INTO receipts(id, at_ms, endpoint, caller, asked_model, provider, model, place, stream, "
+    "outcome, status, "
+    "data_class, findings, prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, "
+    "first_token_us, "
+    "total_us, policy, legs, judged, counterfactuals) "
+    "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
     "?19,?20,?21,?22,?23,?24,?25)";
 // The sentences of the last row. Requests that come in bursts are judged alike; theirs are rendered once.
 struct Rendered {
@@ -25,9 +28,11 @@ struct Rendered {
 Result<> insert(store::Statement& insert_statement, Receipt& receipt, Rendered& rendered);
 
 inline constexpr std::string_view kSelect =
-    "SELECT id, at_ms, endpoint, caller, asked_model, provider, model, place, stream, outcome, status, data_class, findings, "
-    "prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, first_token_us, total_us, policy, legs, "
+    "SELECT id, at_ms, endpoint, caller, asked_model, provider, model, place, stream, outcome, status, data_class, "
+    "findings, "
+    "prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, first_token_us, total_us, "
+    "policy, legs, "
     "judged, counterfactuals FROM receipts ";
-std::string json_of(const store::Statement& row);   // of a row of kSelect
+std::string json_of(const store::Statement& row); // of a row of kSelect
 
 } // namespace intertie::ledger

@@ -42,7 +42,9 @@ TEST(Providers, NoQuirkStripsWhatItRefuses) {
   for (const auto& spec : specs()) {
     auto strip = text::split(spec.quirks.strip, ','), refuse = text::split(spec.quirks.refuse, ',');
     for (auto field : strip)
-      if (!field.empty()) { EXPECT_EQ(std::find(refuse.begin(), refuse.end(), field), refuse.end()) << spec.name << " " << field; }
+      if (!field.empty()) {
+        EXPECT_EQ(std::find(refuse.begin(), refuse.end(), field), refuse.end()) << spec.name << " " << field;
+      }
   }
 }
 
@@ -75,7 +77,8 @@ std::string quirks_in_words(const Quirks& q) {
   return out.empty() ? "–" : out;
 }
 std::string table() {
-  std::string out = "| kind | what | base_url | key | place | trust | paid | differs by |\n|---|---|---|---|---|---|---|---|\n";
+  std::string out =
+      "| kind | what | base_url | key | place | trust | paid | differs by |\n|---|---|---|---|---|---|---|---|\n";
   for (const auto& s : specs())
     out += fmt::format("| `{}` | {} | {} | {} | {} | {} | {} | {} |\n", s.name, s.title,
                        s.base_url.empty() ? "needed" : fmt::format("`{}`", s.base_url),
@@ -96,7 +99,8 @@ TEST(Providers, TheDocumentedTableIsThisOne) {
   ASSERT_NE(from, std::string::npos);
   ASSERT_NE(to, std::string::npos);
   from += begin.size();
-  if (std::getenv("INTERTIE_ACCEPT") != nullptr) std::ofstream(file) << text.substr(0, from) + table() + text.substr(to);
+  if (std::getenv("INTERTIE_ACCEPT") != nullptr)
+    std::ofstream(file) << text.substr(0, from) + table() + text.substr(to);
   else EXPECT_EQ(text.substr(from, to - from), table());
 }
 } // namespace

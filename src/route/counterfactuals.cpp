@@ -12,9 +12,9 @@ namespace {
 struct Change {
   Signals signals;
   Policy policy;
-  ModelFacts model;               // of the rejected candidate
+  ModelFacts model; // of the rejected candidate
   Condition condition;
-  std::string when;               // "if paid places were turned on"
+  std::string when; // "if paid places were turned on"
 };
 
 // Makes the one change that lifts `reason`, or says that nothing sensible would.
@@ -68,18 +68,22 @@ bool lift(const Reason& r, Change& change) {
       signals.deadline = milliseconds{0};
       when = fmt::format("if there were {:.1f} s more", static_cast<double>(r.a - r.b) / 1000);
       return true;
-    default: return false;         // names, wishes and missing files are not circumstances
+    default: return false; // names, wishes and missing files are not circumstances
   }
 }
 
-std::string in_words(DataClass data_class) { return fmt::format("{} ({})", describe(data_class), to_string(data_class)); }
+std::string in_words(DataClass data_class) {
+  return fmt::format("{} ({})", describe(data_class), to_string(data_class));
+}
 
 bool better_known(const ModelFacts& a, const ModelFacts& b) {
   return a.place != b.place ? a.place < b.place : a.quality > b.quality;
 }
 
 std::string outcome(const Plan& before, const Plan& after, const ModelFacts& model, std::uint16_t id) {
-  auto has = [&](const Plan& plan) { return std::ranges::any_of(plan.legs, [&](const Leg& leg) { return leg.candidate == id; }); };
+  auto has = [&](const Plan& plan) {
+    return std::ranges::any_of(plan.legs, [&](const Leg& leg) { return leg.candidate == id; });
+  };
   if (has(before) || !has(after)) return {};
   bool first = after.legs.front().candidate == id;
   return fmt::format("{}/{} ({}){}", model.provider, model.name, to_string(model.place), first ? "" : " as a fallback");
@@ -92,7 +96,8 @@ std::vector<std::string> counterfactuals(const Plan& plan, const Signals& signal
   // One candidate speaks for each kind of rejection: the nearest, then the best.
   std::vector<std::size_t> speakers;
   for (std::size_t i = 0; i < candidates.size() && i < plan.reasons.size(); ++i) {
-    auto same = std::ranges::find_if(speakers, [&](std::size_t s) { return plan.reasons[s].code == plan.reasons[i].code; });
+    auto same =
+        std::ranges::find_if(speakers, [&](std::size_t s) { return plan.reasons[s].code == plan.reasons[i].code; });
     if (same == speakers.end()) speakers.push_back(i);
     else if (better_known(*candidates[i].model, *candidates[*same].model)) *same = i;
   }
@@ -112,14 +117,15 @@ std::vector<std::string> counterfactuals(const Plan& plan, const Signals& signal
     std::vector<Candidate> changed(candidates.begin(), candidates.end());
     changed[i].model = &change.model;
     changed[i].condition = change.condition;
-    bool supposed = false;          // the class is not known: the sentence says on what it rests
+    bool supposed = false; // the class is not known: the sentence says on what it rests
     auto after = decide(change.signals, change.policy, changed, [&] {
       supposed = !plan.class_known;
       return data_class;
     });
     auto what = outcome(plan, after, *candidates[i].model, candidates[i].id);
     if (what.empty()) continue;
-    sentences.push_back(fmt::format("{} {}{}", what, change.when, supposed ? ", provided that it holds nothing private" : ""));
+    sentences.push_back(
+        fmt::format("{} {}{}", what, change.when, supposed ? ", provided that it holds nothing private" : ""));
   }
   return sentences;
 }

@@ -9,12 +9,13 @@
 namespace intertie::route {
 namespace {
 constexpr std::int64_t kUnknownIsLast = std::numeric_limits<std::int64_t>::max();
-constexpr float kShareOfALeg = 0.6F;         // of what is left; the rest is for the legs behind it
-constexpr std::size_t kLegsPerProvider = 2;  // when there are more candidates than legs: an outage takes one provider whole
+constexpr float kShareOfALeg = 0.6F; // of what is left; the rest is for the legs behind it
+constexpr std::size_t kLegsPerProvider =
+    2; // when there are more candidates than legs: an outage takes one provider whole
 
 struct Ranked {
-  std::uint32_t index;                       // in candidates
-  std::array<std::int64_t, 8> keys;          // smaller is better, first difference decides
+  std::uint32_t index;              // in candidates
+  std::array<std::int64_t, 8> keys; // smaller is better, first difference decides
   bool operator<(const Ranked& other) const { return keys != other.keys ? keys < other.keys : index < other.index; }
 };
 
@@ -40,8 +41,8 @@ Ranked rank(const Question& q, std::uint32_t index, const Candidate& c) {
   if (cost < 0) cost = kUnknownIsLast;
   std::int64_t slow = model.output_rate > 0 && model.output_rate < kReadableRate;
   // Rule 4: what costs most is the last choice of its place, unless it was asked for.
-  std::int64_t high_end = q.policy.high_end_quality > 0 && model.place != Place::Device &&
-                          model.quality >= q.policy.high_end_quality;
+  std::int64_t high_end =
+      q.policy.high_end_quality > 0 && model.place != Place::Device && model.quality >= q.policy.high_end_quality;
   switch (q.signals.wish.wish) {
     case Wish::Named: return {index, {down, place, condition, prefer, cost}};
     case Wish::AutoBest: return {index, {down, quality, place, condition, prefer, cost}};
@@ -58,7 +59,8 @@ class Run {
  public:
   Run(const Signals& signals, const Policy& policy, std::span<const Candidate> candidates)
       : candidates_(candidates), q_(make_question(signals, policy, candidates)) {
-    for (std::size_t trust = 0; trust < open_.size(); ++trust) open_[trust] = policy.matrix.open(static_cast<Trust>(trust));
+    for (std::size_t trust = 0; trust < open_.size(); ++trust)
+      open_[trust] = policy.matrix.open(static_cast<Trust>(trust));
   }
 
   Plan plan(const std::function<DataClass()>& data_class) {

@@ -7,7 +7,9 @@ namespace intertie::route {
 namespace {
 using Constraint = std::optional<Verdict> (*)(const Question&, const Candidate&);
 
-std::optional<Verdict> reject(ReasonCode code, std::int64_t a = 0, std::int64_t b = 0) { return Verdict{0, code, a, b}; }
+std::optional<Verdict> reject(ReasonCode code, std::int64_t a = 0, std::int64_t b = 0) {
+  return Verdict{0, code, a, b};
+}
 
 std::optional<Verdict> is_named(const Question& q, const Candidate& c) {
   if (q.signals.wish.wish != Wish::Named || names(q.signals.wish, *c.model, q.whole_name)) return std::nullopt;
@@ -67,10 +69,19 @@ std::optional<Verdict> may_cost(const Question& q, const Candidate& c) {
 
 // Facts about the world first, then what the request asks, then what the person decided. Who fails late was nearly used,
 // so a refusal names the latest stage reached: it is the one thing to change.
-constexpr std::array<Constraint, 13> kConstraints{
-    is_named,         is_private,         exists,  has_capability,        fits_context,           fits_memory,
-    is_not_given_up,  makes_the_deadline, has_key, within_the_cost_asked, within_the_place_asked, within_the_policy_place,
-    may_cost};
+constexpr std::array<Constraint, 13> kConstraints{is_named,
+                                                  is_private,
+                                                  exists,
+                                                  has_capability,
+                                                  fits_context,
+                                                  fits_memory,
+                                                  is_not_given_up,
+                                                  makes_the_deadline,
+                                                  has_key,
+                                                  within_the_cost_asked,
+                                                  within_the_place_asked,
+                                                  within_the_policy_place,
+                                                  may_cost};
 } // namespace
 
 const std::uint8_t kStages = kConstraints.size();
@@ -78,15 +89,19 @@ const std::uint8_t kStages = kConstraints.size();
 Question make_question(const Signals& signals, const Policy& policy, std::span<const Candidate> candidates) {
   Question q{signals, policy};
   if (signals.max_output_tokens > 0) q.answer_tokens = signals.max_output_tokens;
-  q.tokens_needed = signals.prompt_tokens + (signals.max_output_tokens == 0 ? kShortestAnswer
-                                                                           : std::min(signals.max_output_tokens, kAnswerRoom));
-  q.whole_name = signals.wish.wish == Wish::Named && !signals.wish.provider.empty() &&
-                 std::ranges::none_of(candidates, [&](const Candidate& c) { return names(signals.wish, *c.model, false); });
+  q.tokens_needed =
+      signals.prompt_tokens +
+      (signals.max_output_tokens == 0 ? kShortestAnswer : std::min(signals.max_output_tokens, kAnswerRoom));
+  q.whole_name =
+      signals.wish.wish == Wish::Named && !signals.wish.provider.empty() &&
+      std::ranges::none_of(candidates, [&](const Candidate& c) { return names(signals.wish, *c.model, false); });
   return q;
 }
 
 bool names(const ModelName& wish, const ModelFacts& model, bool whole_name) {
-  auto called = [&](std::string_view name) { return model.name == name || (!model.alias.empty() && model.alias == name); };
+  auto called = [&](std::string_view name) {
+    return model.name == name || (!model.alias.empty() && model.alias == name);
+  };
   if (wish.provider.empty()) return called(wish.model);
   if (!whole_name) return model.provider == wish.provider && called(wish.model);
   // "mistral/tiny" as another provider's own name for it: provider and model are views into one text, slash between.
@@ -99,7 +114,8 @@ bool names(const ModelName& wish, const ModelFacts& model, bool whole_name) {
 std::int64_t worst_case_cost(const Question& q, const ModelFacts& model) {
   if (!model.price.known) return model.paid ? -1 : 0;
   auto cost = (static_cast<__int128>(q.signals.prompt_tokens) * model.price.input +
-               static_cast<__int128>(q.answer_tokens) * model.price.output + 999'999) / 1'000'000;
+               static_cast<__int128>(q.answer_tokens) * model.price.output + 999'999) /
+              1'000'000;
   return static_cast<std::int64_t>(std::min<__int128>(cost, INT64_MAX));
 }
 

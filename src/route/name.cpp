@@ -7,10 +7,10 @@
 namespace intertie::route {
 namespace {
 constexpr std::array<std::pair<std::string_view, Wish>, 5> kWishes{{{"auto", Wish::Auto},
-                                                                   {"auto:private", Wish::AutoPrivate},
-                                                                   {"auto:fast", Wish::AutoFast},
-                                                                   {"auto:cheap", Wish::AutoCheap},
-                                                                   {"auto:best", Wish::AutoBest}}};
+                                                                    {"auto:private", Wish::AutoPrivate},
+                                                                    {"auto:fast", Wish::AutoFast},
+                                                                    {"auto:cheap", Wish::AutoCheap},
+                                                                    {"auto:best", Wish::AutoBest}}};
 } // namespace
 
 ModelName parse_model_name(std::string_view name, std::span<const std::string> provider_names) {

@@ -14,12 +14,12 @@ namespace intertie::route {
 
 struct Policy {
   Matrix matrix = default_matrix();
-  bool paid = false;                          // may paid places be used at all? Off until the person turns it on
-  Place furthest = Place::Cloud;              // nothing beyond this place, whatever else allows it
-  std::uint32_t small_tokens = 2000;          // rule 2: a prompt this short is a small task and stays on the device
-  int high_end_quality = 0;                   // rule 4: used only with `auto:best`, or when nothing nearer fits
-  std::vector<std::string> prefer;            // provider names, nearest wish first; breaks ties only
-  std::string digest;                         // sha256 of the policy's source, 16 hex digits; stamped on Receipts
+  bool paid = false;                 // may paid places be used at all? Off until the person turns it on
+  Place furthest = Place::Cloud;     // nothing beyond this place, whatever else allows it
+  std::uint32_t small_tokens = 2000; // rule 2: a prompt this short is a small task and stays on the device
+  int high_end_quality = 0;          // rule 4: used only with `auto:best`, or when nothing nearer fits
+  std::vector<std::string> prefer;   // provider names, nearest wish first; breaks ties only
+  std::string digest;                // sha256 of the policy's source, 16 hex digits; stamped on Receipts
 };
 
 // The shipped policy file, as text that a person reads: the four rules, in order.

@@ -25,11 +25,11 @@ Failure unknown_model(const ModelName& wish, std::span<const Candidate> candidat
   std::string shown = asked.substr(0, 128);
   if (!text::valid_utf8(shown)) shown = "(not UTF-8)";
   auto near = text::suggest(asked, known);
-  auto message = candidates.empty()
-      ? fmt::format("there is no model \"{}\", nor any other: {}", shown, kGetAModel)
+  auto message =
+      candidates.empty() ? fmt::format("there is no model \"{}\", nor any other: {}", shown, kGetAModel)
       : near.empty()
-      ? fmt::format("there is no model \"{}\": GET /v1/models lists what there is, and \"auto\" picks one", shown)
-      : fmt::format("there is no model \"{}\": did you mean \"{}\"?", shown, fmt::join(near, "\" or \""));
+          ? fmt::format("there is no model \"{}\": GET /v1/models lists what there is, and \"auto\" picks one", shown)
+          : fmt::format("there is no model \"{}\": did you mean \"{}\"?", shown, fmt::join(near, "\" or \""));
   return refusal(FailureKind::NotFound, Fault::Client, std::move(message), "model_not_found", "model");
 }
 
@@ -40,19 +40,22 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
   auto why = render(reason, model);
   switch (reason.code) {
     case ReasonCode::ModelMissing:
-      return refusal(NotFound, Fault::LocalResource,
-                     fmt::format("{} is not here any more: pull it again with `intertie models pull {}`", name, model.name),
-                     "model_missing", "model");
+      return refusal(
+          NotFound, Fault::LocalResource,
+          fmt::format("{} is not here any more: pull it again with `intertie models pull {}`", name, model.name),
+          "model_missing", "model");
     case ReasonCode::MissingCap:
-      return refusal(BadRequest, Fault::Client,
-                     fmt::format("no model can take this request; the nearest is {}: {}. Name a model that can", name, why),
-                     "missing_capability", "model");
+      return refusal(
+          BadRequest, Fault::Client,
+          fmt::format("no model can take this request; the nearest is {}: {}. Name a model that can", name, why),
+          "missing_capability", "model");
     case ReasonCode::ContextTooSmall:
-      return refusal(BadRequest, Fault::ContextTooLong,
-                     fmt::format("the request needs about {} tokens and the longest context there is for it, {}, holds {}: "
-                                 "shorten the messages or name a model with a longer context",
-                                 reason.a, name, reason.b),
-                     "context_length_exceeded", "messages");
+      return refusal(
+          BadRequest, Fault::ContextTooLong,
+          fmt::format("the request needs about {} tokens and the longest context there is for it, {}, holds {}: "
+                      "shorten the messages or name a model with a longer context",
+                      reason.a, name, reason.b),
+          "context_length_exceeded", "messages");
     case ReasonCode::DoesNotFitMemory:
       return refusal(Unavailable, Fault::LocalResource,
                      fmt::format("{} does not fit into this machine's memory now ({}): free some, raise [local] "
@@ -64,9 +67,10 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                      fmt::format("{} was given up: {}. See `intertie providers test {}`", name, why, model.provider),
                      "provider_down");
     case ReasonCode::DeadlineTooShort:
-      return refusal(Timeout, Fault::OurPolicy,
-                     fmt::format("the time left is too short for {}: {}. Give it more or ask a faster model", name, why),
-                     "deadline_too_short");
+      return refusal(
+          Timeout, Fault::OurPolicy,
+          fmt::format("the time left is too short for {}: {}. Give it more or ask a faster model", name, why),
+          "deadline_too_short");
     case ReasonCode::KeyMissing:
       return refusal(Unauthorized, Fault::Auth,
                      fmt::format("provider {} has no key: set `key = \"env:…\"` for it in the configuration, or the "
@@ -74,8 +78,8 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                                  model.provider),
                      "key_missing");
     case ReasonCode::OverMaxCost:
-      return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("X-Intertie-Max-Cost rules out {}: {}", name, why), "over_max_cost");
+      return refusal(Denied, Fault::OurPolicy, fmt::format("X-Intertie-Max-Cost rules out {}: {}", name, why),
+                     "over_max_cost");
     case ReasonCode::BeyondHintPlace:
       return refusal(Denied, Fault::OurPolicy,
                      fmt::format("X-Intertie-Place allows nothing beyond the {}, where no model can take this request: "
@@ -83,14 +87,16 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                                  to_string(static_cast<Place>(reason.a)), kGetAModel),
                      "beyond_asked_place");
     case ReasonCode::NotPrivateWish:
-      return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("auto:private uses this device only, and no model here can take the request: {}", kGetAModel),
-                     "no_private_model", "model");
+      return refusal(
+          Denied, Fault::OurPolicy,
+          fmt::format("auto:private uses this device only, and no model here can take the request: {}", kGetAModel),
+          "no_private_model", "model");
     case ReasonCode::BeyondPolicyPlace:
-      return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("the policy allows nothing beyond the {}, and {} is in the {}: change [policy] furthest, or {}",
-                                 to_string(static_cast<Place>(reason.a)), name, to_string(model.place), kGetAModel),
-                     "beyond_policy_place");
+      return refusal(
+          Denied, Fault::OurPolicy,
+          fmt::format("the policy allows nothing beyond the {}, and {} is in the {}: change [policy] furthest, or {}",
+                      to_string(static_cast<Place>(reason.a)), name, to_string(model.place), kGetAModel),
+          "beyond_policy_place");
     case ReasonCode::PaidOff:
       return refusal(Denied, Fault::OurPolicy,
                      fmt::format("{} costs money and paid places are off: turn paid places on in the configuration, "
@@ -98,11 +104,12 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                                  name, kGetAModel),
                      "paid_off");
     case ReasonCode::PolicyLocalOnly:
-      return refusal(Denied, Fault::OurPolicy,
-                     fmt::format("{}, and no model nearer can take the request: run `intertie models pull` to get one for "
-                                 "this device, or leave that data out",
-                                 why),
-                     "policy_local_only");
+      return refusal(
+          Denied, Fault::OurPolicy,
+          fmt::format("{}, and no model nearer can take the request: run `intertie models pull` to get one for "
+                      "this device, or leave that data out",
+                      why),
+          "policy_local_only");
     case ReasonCode::PolicyBlock:
       return refusal(Denied, Fault::OurPolicy,
                      fmt::format("{}: leave that data out{}", why,
@@ -113,7 +120,8 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
                      "not_scanned");
     default: break;
   }
-  return refusal(Unavailable, Fault::OurPolicy, fmt::format("no model can take this request: {}", kGetAModel), "no_model");
+  return refusal(Unavailable, Fault::OurPolicy, fmt::format("no model can take this request: {}", kGetAModel),
+                 "no_model");
 }
 } // namespace
 
@@ -127,7 +135,8 @@ Failure refuse(const Question& q, const Plan& plan, std::span<const Candidate> c
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (plan.reasons[i].code == ReasonCode::NotNamed) continue;
     int stage = judge(q, candidates[i]).stage;
-    bool longer = stage == best_stage && plan.reasons[i].code == ReasonCode::ContextTooSmall && plan.reasons[i].b > best_context;
+    bool longer =
+        stage == best_stage && plan.reasons[i].code == ReasonCode::ContextTooSmall && plan.reasons[i].b > best_context;
     if (stage > best_stage || longer) {
       best_stage = stage;
       nearest = i;

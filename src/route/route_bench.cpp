@@ -35,7 +35,7 @@ void run(benchmark::State& state, std::string_view name) {
   }
   state.SetComplexityN(state.range(0));
 }
-BENCHMARK_CAPTURE(run, auto, "auto")->Arg(10)->Arg(100)->Arg(1000);
+BENCHMARK_CAPTURE(run, auto, "auto") -> Arg(10) -> Arg(100) -> Arg(1000);
 BENCHMARK_CAPTURE(run, named, "local/a-model-with-a-usual-name-0")->Arg(10)->Arg(100)->Arg(1000);
 } // namespace
 } // namespace intertie::route

@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct World {
-  std::deque<ModelFacts> models;               // addresses stay
+  std::deque<ModelFacts> models; // addresses stay
   std::vector<Condition> conditions;
   std::vector<std::string> providers;
 };
@@ -43,8 +43,11 @@ std::vector<std::string> words(std::string_view text) {
   return out;
 }
 Cap cap(std::string_view word) {
-  static const std::map<std::string_view, Cap> kCaps{{"tools", Cap::Tools}, {"vision", Cap::Vision},
-      {"json_schema", Cap::JsonSchema}, {"logprobs", Cap::Logprobs}, {"audio", Cap::Audio}};
+  static const std::map<std::string_view, Cap> kCaps{{"tools", Cap::Tools},
+                                                     {"vision", Cap::Vision},
+                                                     {"json_schema", Cap::JsonSchema},
+                                                     {"logprobs", Cap::Logprobs},
+                                                     {"audio", Cap::Audio}};
   return kCaps.at(word);
 }
 Cap caps(std::string_view list) {
@@ -54,8 +57,9 @@ Cap caps(std::string_view list) {
   return out;
 }
 Condition condition(std::string_view word) {
-  static const std::map<std::string_view, Condition> kConditions{{"ready", Condition::Ready}, {"cold", Condition::Cold},
-      {"busy", Condition::Busy}, {"down", Condition::Down}, {"hard-down", Condition::HardDown}, {"no-fit", Condition::NoFit},
+  static const std::map<std::string_view, Condition> kConditions{
+      {"ready", Condition::Ready},    {"cold", Condition::Cold},          {"busy", Condition::Busy},
+      {"down", Condition::Down},      {"hard-down", Condition::HardDown}, {"no-fit", Condition::NoFit},
       {"missing", Condition::Missing}};
   return kConditions.at(word);
 }
@@ -101,7 +105,7 @@ struct Scenario {
   std::string model;
   Signals signals;
   Policy policy;
-  std::optional<DataClass> data_class = DataClass::C0;   // none: nobody can scan
+  std::optional<DataClass> data_class = DataClass::C0; // none: nobody can scan
   int scans = 0;
 };
 
@@ -113,9 +117,10 @@ void set_policy(Policy& policy, std::string_view list) {
     else if (key == "furthest") policy.furthest = parse_place(value).value();
     else if (key == "small") policy.small_tokens = static_cast<std::uint32_t>(std::stoul(value));
     else if (key == "high") policy.high_end_quality = std::stoi(value);
-    else if (key == "prefer") { for (auto p : text::split(value, ',')) policy.prefer.emplace_back(p); }
-    else if (key == "unknown") policy.matrix.unknown = parse_class(value).value();
-    else if (auto c = parse_class(key)) {                 // C2=allow,allow,local-only,…
+    else if (key == "prefer") {
+      for (auto p : text::split(value, ',')) policy.prefer.emplace_back(p);
+    } else if (key == "unknown") policy.matrix.unknown = parse_class(value).value();
+    else if (auto c = parse_class(key)) { // C2=allow,allow,local-only,…
       auto actions = text::split(value, ',');
       for (std::size_t t = 0; t < kTrusts; ++t)
         policy.matrix.actions[static_cast<std::size_t>(*c)][t] = parse_action(actions.at(t)).value();
@@ -136,7 +141,7 @@ Scenario read_scenario(const Case& one, World& world) {
     else if (key == "max-cost") s.signals.hints.max_micro_usd = micro(value);
     else if (key == "deadline") s.signals.deadline = milliseconds{number()};
     else if (key == "policy") set_policy(s.policy, value);
-    else if (key == "only") {                             // keeps some of the file's candidates
+    else if (key == "only") { // keeps some of the file's candidates
       auto keep = words(value);
       for (std::size_t i = world.models.size(); i-- > 0;) {
         auto name = world.models[i].provider + "/" + world.models[i].name;
@@ -144,7 +149,7 @@ Scenario read_scenario(const Case& one, World& world) {
         world.models.erase(world.models.begin() + static_cast<std::ptrdiff_t>(i));
         world.conditions.erase(world.conditions.begin() + static_cast<std::ptrdiff_t>(i));
       }
-    } else {                                              // "down: local/small …" sets a condition
+    } else { // "down: local/small …" sets a condition
       for (const auto& name : words(value))
         for (std::size_t i = 0; i < world.models.size(); ++i)
           if (world.models[i].provider + "/" + world.models[i].name == name) world.conditions[i] = condition(key);
@@ -156,7 +161,11 @@ Scenario read_scenario(const Case& one, World& world) {
 
 std::string render_plan(const World& world, Scenario& s, std::span<const Candidate> candidates) {
   std::function<DataClass()> scan;
-  if (s.data_class) scan = [&] { ++s.scans; return *s.data_class; };
+  if (s.data_class)
+    scan = [&] {
+      ++s.scans;
+      return *s.data_class;
+    };
   auto plan = decide(s.signals, s.policy, candidates, scan);
   std::string out;
   auto line = std::back_inserter(out);
@@ -164,12 +173,15 @@ std::string render_plan(const World& world, Scenario& s, std::span<const Candida
     fmt::format_to(line, "leg {}: {}/{} {} {}\n", i + 1, plan.legs[i].model->provider, plan.legs[i].model->name,
                    to_string(plan.legs[i].model->place), to_string(plan.legs[i].why));
   if (plan.refusal)
-    fmt::format_to(line, "refused {} {}: {}\n", facts(plan.refusal->kind).status, plan.refusal->code, plan.refusal->message);
+    fmt::format_to(line, "refused {} {}: {}\n", facts(plan.refusal->kind).status, plan.refusal->code,
+                   plan.refusal->message);
   fmt::format_to(line, "scanned: {}\n", s.scans == 0 ? "no" : std::string(to_string(plan.data_class)));
   for (const auto& reason : plan.reasons)
-    fmt::format_to(line, "- {}/{}: {}: {}\n", world.models[reason.candidate].provider, world.models[reason.candidate].name,
-                   to_string(reason.code), render(reason, world.models[reason.candidate]));
-  for (const auto& sentence : counterfactuals(plan, s.signals, s.policy, candidates)) fmt::format_to(line, "? {}\n", sentence);
+    fmt::format_to(line, "- {}/{}: {}: {}\n", world.models[reason.candidate].provider,
+                   world.models[reason.candidate].name, to_string(reason.code),
+                   render(reason, world.models[reason.candidate]));
+  for (const auto& sentence : counterfactuals(plan, s.signals, s.policy, candidates))
+    fmt::format_to(line, "? {}\n", sentence);
   EXPECT_LE(s.scans, 1);
   EXPECT_EQ(plan.legs.empty(), plan.refusal.has_value());
   EXPECT_EQ(plan.reasons.size(), candidates.size());
@@ -216,7 +228,8 @@ TEST(RouteGolden, ScenariosGivePlansAndReasons) {
         if (line.starts_with("candidate ")) add_candidate(world, std::string_view(line).substr(10));
       auto scenario = read_scenario(one, world);
       std::vector<Candidate> candidates;
-      for (std::uint16_t i = 0; i < world.models.size(); ++i) candidates.push_back({&world.models[i], world.conditions[i], i});
+      for (std::uint16_t i = 0; i < world.models.size(); ++i)
+        candidates.push_back({&world.models[i], world.conditions[i], i});
       auto got = render_plan(world, scenario, candidates);
       if (!accept) { EXPECT_EQ(got, one.expected); }
       rewritten += "case: " + one.title + "\n";

@@ -19,7 +19,8 @@ TEST(ModelName, IsReadInItsFourForms) {
   auto split = parse_model_name("openai/gpt-4o", kProviders);
   EXPECT_EQ(split.provider, "openai");
   EXPECT_EQ(split.model, "gpt-4o");
-  for (std::string_view bare : {"gpt-4o", "meta-llama/Llama-3", "AUTO", "auto:other", "", "/x", "openai/", "x/openai/y"}) {
+  for (std::string_view bare :
+       {"gpt-4o", "meta-llama/Llama-3", "AUTO", "auto:other", "", "/x", "openai/", "x/openai/y"}) {
     auto name = parse_model_name(bare, kProviders);
     EXPECT_EQ(name.wish, Wish::Named) << bare;
     EXPECT_EQ(name.provider, "") << bare;
@@ -41,8 +42,9 @@ TEST(Reasons, HaveStableAndDistinctNames) {
 
 TEST(Policy, DefaultTextStatesTheFourRulesAndTheDefaults) {
   auto text = default_policy_text();
-  for (std::string_view part : {"1. The switch orchestrates", "2. Small tasks and anything sensitive", "3. General work",
-                                "4. High-end reasoning", "paid = false", "furthest = \"cloud\"", "small_tokens = 2000"})
+  for (std::string_view part :
+       {"1. The switch orchestrates", "2. Small tasks and anything sensitive", "3. General work",
+        "4. High-end reasoning", "paid = false", "furthest = \"cloud\"", "small_tokens = 2000"})
     EXPECT_NE(text.find(part), std::string_view::npos) << part;
 }
 
@@ -81,7 +83,10 @@ TEST(Decide, NeverPlansALegThatARuleForbids) {
     if (pick(3) == 0) signals.hints.furthest = static_cast<Place>(pick(3));
     auto data_class = static_cast<DataClass>(pick(kClasses));
     int scans = 0;
-    auto scan = [&] { ++scans; return data_class; };
+    auto scan = [&] {
+      ++scans;
+      return data_class;
+    };
     auto plan = decide(signals, policy, candidates, scan);
     ASSERT_LE(scans, 1);
     ASSERT_LE(plan.legs.size(), kMaxLegs);

@@ -18,8 +18,11 @@ Failure failure_of(int code, std::string_view message, std::string_view file) {
   using enum FailureKind;
   auto say = [&](FailureKind kind, std::string_view fix) {
     auto where = file.empty() ? std::string("the database") : fmt::format("the database {}", file);
-    return Failure{kind, Fault::LocalResource, fmt::format("{}: {}{}{}", where, message, fix.empty() ? "" : ": ", fix),
-                   "database", {}};
+    return Failure{kind,
+                   Fault::LocalResource,
+                   fmt::format("{}: {}{}{}", where, message, fix.empty() ? "" : ": ", fix),
+                   "database",
+                   {}};
   };
   switch (code & 0xFF) {
     case SQLITE_FULL: return say(Unavailable, "free some disk space");
@@ -44,18 +47,21 @@ std::unexpected<Failure> denied(std::string message) {
 // SQLite would create the file by the umask; receipts are nobody else's business.
 Result<> create_private(const std::string& file) {
   std::error_code error;
-  if (auto folder = std::filesystem::path(file).parent_path(); !folder.empty() && !std::filesystem::exists(folder, error)) {
+  if (auto folder = std::filesystem::path(file).parent_path();
+      !folder.empty() && !std::filesystem::exists(folder, error)) {
     std::filesystem::create_directories(folder, error);
     if (!error) std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
     if (error) return denied(fmt::format("can't make the folder {}: {}", folder.string(), error.message()));
   }
   int fd = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0)
-    return denied(fmt::format("can't open {}: {}: check that you own it and may write there", file, std::strerror(errno)));
+    return denied(
+        fmt::format("can't open {}: {}: check that you own it and may write there", file, std::strerror(errno)));
   bool is_private = ::fchmod(fd, 0600) == 0;
   int error_number = errno;
   ::close(fd);
-  if (!is_private) return denied(fmt::format("can't make {} private (mode 0600): {}", file, std::strerror(error_number)));
+  if (!is_private)
+    return denied(fmt::format("can't make {} private (mode 0600): {}", file, std::strerror(error_number)));
   return {};
 }
 } // namespace
@@ -68,8 +74,8 @@ Statement& Statement::bind(int parameter, std::int64_t value) {
   return *this;
 }
 Statement& Statement::bind(int parameter, std::string_view text) {
-  bound_badly_ |= sqlite3_bind_text64(statement_.get(), parameter, text.data() != nullptr ? text.data() : "", text.size(),
-                                      SQLITE_TRANSIENT, SQLITE_UTF8) != SQLITE_OK;
+  bound_badly_ |= sqlite3_bind_text64(statement_.get(), parameter, text.data() != nullptr ? text.data() : "",
+                                      text.size(), SQLITE_TRANSIENT, SQLITE_UTF8) != SQLITE_OK;
   return *this;
 }
 Statement& Statement::bind_null(int parameter) {
@@ -117,7 +123,8 @@ Result<Database> Database::open(const std::string& file, Mode mode) {
   sqlite3_busy_timeout(raw, kBusyTimeoutMs);
   // WAL: readers never block the writer. NORMAL: a power cut may lose the last batch, never the file.
   if (mode == Mode::ReadWrite) {
-    TRY_VOID(database.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304;"));
+    TRY_VOID(
+        database.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=4194304;"));
   } else {
     TRY_VOID(database.execute("PRAGMA query_only=ON;"));
   }
@@ -131,8 +138,8 @@ Result<> Database::execute(const char* sql) {
 
 Result<Statement> Database::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
-  if (sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement,
-                         nullptr) != SQLITE_OK)
+  if (sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
+                         &statement, nullptr) != SQLITE_OK)
     return failed(database_.get(), file_);
   return Statement(statement);
 }
@@ -147,10 +154,11 @@ Result<> Database::migrate(std::span<const Migration> migrations) {
   TRY(auto version, user_version());
   auto newest = static_cast<std::int64_t>(migrations.size());
   if (version > newest)
-    return fail(FailureKind::Unsupported, Fault::LocalResource,
-                fmt::format("{} was written by a newer intertie (schema {}, this one knows {}): update, or name another file",
-                            file_, version, newest),
-                "database");
+    return fail(
+        FailureKind::Unsupported, Fault::LocalResource,
+        fmt::format("{} was written by a newer intertie (schema {}, this one knows {}): update, or name another file",
+                    file_, version, newest),
+        "database");
   for (auto next = version; next < newest; ++next) {
     TRY(auto transaction, Transaction::begin(*this));
     TRY_VOID(execute(migrations[static_cast<std::size_t>(next)].sql));

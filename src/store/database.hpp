@@ -17,7 +17,7 @@ struct sqlite3_stmt;
 
 namespace intertie::store {
 
-enum class Mode : std::uint8_t { ReadWrite, ReadOnly };   // ReadWrite creates the file and its folder
+enum class Mode : std::uint8_t { ReadWrite, ReadOnly }; // ReadWrite creates the file and its folder
 
 class Statement {
  public:
@@ -25,8 +25,8 @@ class Statement {
   Statement& bind(int parameter, std::int64_t value);
   Statement& bind(int parameter, std::string_view text);
   Statement& bind_null(int parameter);
-  Result<bool> step();                     // true: a row is there
-  Result<> run();                          // step to the end, then reset() for the next values
+  Result<bool> step(); // true: a row is there
+  Result<> run();      // step to the end, then reset() for the next values
   void reset();
   std::int64_t integer(int column) const;
   std::string text(int column) const;
@@ -34,10 +34,12 @@ class Statement {
 
  private:
   friend class Database;
-  struct Finalize { void operator()(sqlite3_stmt* statement) const; };
+  struct Finalize {
+    void operator()(sqlite3_stmt* statement) const;
+  };
   explicit Statement(sqlite3_stmt* statement) : statement_(statement) {}
   std::unique_ptr<sqlite3_stmt, Finalize> statement_;
-  bool bound_badly_ = false;               // reported by the next step()
+  bool bound_badly_ = false; // reported by the next step()
 };
 
 // The step from user_version n-1 to n; n is its index in the list + 1. Never changed once released.
@@ -58,7 +60,9 @@ class Database {
 
  private:
   friend class Transaction;
-  struct Close { void operator()(sqlite3* database) const; };
+  struct Close {
+    void operator()(sqlite3* database) const;
+  };
   Database(sqlite3* database, std::string file) : database_(database), file_(std::move(file)) {}
   std::unique_ptr<sqlite3, Close> database_;
   std::string file_;

@@ -9,7 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace intertie::config;
   static const Environment environment{{{"HOME", "/home/ada"}, {"OPENAI_API_KEY", "sk-fuzz"}}};
   std::string_view toml(reinterpret_cast<const char*>(data), size);
-  if (toml.find("file:") != std::string_view::npos) return 0;   // opens files, which a fuzzer should not
+  if (toml.find("file:") != std::string_view::npos) return 0; // opens files, which a fuzzer should not
   auto config = parse_config(toml, "fuzz.toml", environment);
   if (!config) {
     if (config.error().message.empty()) std::abort();
