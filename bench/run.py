@@ -63,7 +63,7 @@ class Server:
     def answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2) as s:
-                s.sendall(f"GET {self.ready or '/stats'} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+                s.sendall(f"GET {self.ready or '/stats'} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
                 head = s.recv(4096)
                 return head.startswith(b"HTTP/1.1 200") if self.ready else head.startswith(b"HTTP/1.1")
         except OSError:
