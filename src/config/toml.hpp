@@ -10,6 +10,7 @@
 #endif
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
+#define TOML_MAX_NESTED_VALUES 32 // its parser recurses
 
 // toml++ asserts what it then checks properly ("[=" as a table's header), and with NDEBUG turns the assertion into an
 // assumption, which makes bad input undefined behaviour. Neither, please: the checks behind it give the error.
