@@ -268,6 +268,8 @@ def model() -> pathlib.Path:
         facts = {name: entry[name] for name in ("name", "package", "version", "licence", "member", "member_sha256")}
         facts |= {"sha256": sha256(half), "quantised": entry["quantise"] if tool else None}
         record.write_text(json.dumps(facts, indent=1) + "\n")
+        # What `intertie doctor` compares the file against.
+        file.with_name(file.name + ".sha256").write_text(f"{facts['sha256']}  {file.name}\n")
         half.rename(file)
         raw.unlink()
         say(f"model ready: {file}")

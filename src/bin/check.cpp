@@ -45,7 +45,7 @@ int check(const Options& options, const config::Config& config) {
   auto text = read_input(options.file);
   if (!text) return complain(text.error());
   auto findings = guard::scan_text(*text);
-  std::string_view name = options.file.empty() ? std::string_view{"-"} : std::string_view{options.file};
+  std::string_view name = options.file.empty() ? std::string_view{"standard input"} : std::string_view{options.file};
   Checked checked{name, *text, findings, config.policy.matrix};
   if (options.json) fmt::print("{}\n", check_json(checked));
   else fmt::print("{}", check_text(checked));

@@ -97,7 +97,7 @@ std::string check_text(const Checked& checked) {
   for (auto trust : kAllTrusts) {
     auto action = checked.matrix.at(data_class, trust);
     auto what = trust == Trust::T0 && action == Action::Allow ? std::string_view{"is answered here"} : describe(action);
-    out += fmt::format("  {} {:<36} {}\n", to_string(trust), describe(trust), paint(colour_of(action), what));
+    out += fmt::format("  {} {:<30} {}\n", to_string(trust), describe(trust), paint(colour_of(action), what));
   }
   return out;
 }

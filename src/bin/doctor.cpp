@@ -141,17 +141,13 @@ std::span<const Check> checks() { return kChecks; }
 World world_of(const Result<config::Config>& config) {
   World world;
   world.config = &config;
-  if (config) {
-    world.paths = config->paths;
-    world.settings = config->local;
-    world.server = config->server;
-  } else if (auto paths = config::find_paths(config::Environment::of_process())) {
-    world.paths = *paths;
-    world.settings.data_dir = paths->data_dir;
-    world.settings.state_dir = paths->state_dir;
-    world.settings.runtime_dir = paths->runtime_dir;
-    world.server.socket = paths->runtime_dir.empty() ? std::string{} : paths->runtime_dir + "/intertie.sock";
-  }
+  // An invalid file says nothing, but the environment and the defaults still do.
+  auto environment = config::Environment::of_process();
+  auto defaults = config ? *config : config::parse_config("", "", environment).value_or(config::Config{});
+  world.paths = defaults.paths;
+  if (auto paths = config::find_paths(environment); paths && world.paths.state_dir.empty()) world.paths = *paths;
+  world.settings = defaults.local;
+  world.server = defaults.server;
   world.path_variable = variable("PATH");
   world.cpuinfo = environment_file("INTERTIE_CPUINFO", world.cpuinfo);
   world.meminfo = environment_file("INTERTIE_MEMINFO", world.meminfo);

@@ -115,7 +115,9 @@ Verdict check_folders(const World& world) {
     if (int error = try_to_write(at); error != 0 && error != ENOSPC)
       return {Level::Fail,
               fmt::format("can't write the {} folder {}: {}", folder.what, folder.path, std::strerror(error)),
-              fmt::format("make it yours: sudo chown -R $(id -un) '{}' && chmod 700 '{}'", at, at)};
+              error == EROFS
+                  ? std::string("mount that disk writable, or choose other folders: XDG_STATE_HOME, XDG_DATA_HOME")
+                  : fmt::format("make it yours: sudo chown -R $(id -un) '{}' && chmod 700 '{}'", at, at)};
   }
   return {Level::Ok, fmt::format("{} and {} can be written", world.paths.data_dir, world.paths.state_dir)};
 }

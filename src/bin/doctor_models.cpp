@@ -30,7 +30,7 @@ namespace {
 constexpr std::size_t kMostOutput = 1u << 20;
 constexpr milliseconds kPatience{10'000};
 constexpr std::string_view kGetEngine =
-    "get one: `./dev setup` in the source tree builds it, or set [local] engine to the path of llama-server";
+    "`./dev setup` in the source tree builds one, or set [local] engine to the path of llama-server";
 
 // Reads until the end, the limit or the deadline. False at the deadline.
 bool read_until(int fd, std::string& out, TimePoint deadline, const Clock& clock) {

@@ -105,7 +105,7 @@ Result<std::optional<CallId>> print_rows(const Options& options, const std::stri
   std::vector<std::vector<std::string>> lines;
   if (head) lines.push_back({"ID", "AT", "OUTCOME", "WHERE", "TOKENS", "COST", "TOOK"});
   dom::parser parser;
-  for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+  for (auto row = rows.begin(); row != rows.end(); ++row) {
     dom::element r;
     if (parser.parse(*row).get(r) != simdjson::SUCCESS) continue;
     after = parse_call_id(str(r, "id"));

@@ -65,11 +65,15 @@ KnownModel describe_entry(const local::Entry& entry, const local::Settings& sett
   model.parameters = gguf.parameters;
   model.file_bytes = gguf.file_bytes;
   model.trained_context = gguf.context;
-  model.plan = local::plan_child(settings, flags_for(settings, entry.name), gguf, entry.file, cores);
-  model.plan.socket = settings.runtime_dir + "/e-….sock";
-  model.fit = local::predict_memory(gguf, entry.repacked, model.plan.fit);
+  auto flags = flags_for(settings, entry.name);
+  model.plan = local::plan_child(settings, flags, gguf, entry.file, cores);
   const auto* known = book.find(local::rates_key(entry.file, entry.size, entry.modified, model.plan.threads, engine));
   model.rates = known != nullptr ? *known : local::guess_rates(gguf, model.plan.threads, local::memory_bandwidth());
+  // Once its speed is known, it reads in batches of a length to suit it.
+  model.plan = local::plan_child(settings, flags, gguf, entry.file, cores, model.rates.prompt);
+  model.plan.name = entry.name;
+  model.plan.socket = settings.runtime_dir + "/e-….sock";
+  model.fit = local::predict_memory(gguf, entry.repacked, model.plan.fit);
   model.memory = memory_of(model);
   return model;
 }

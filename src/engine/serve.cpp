@@ -12,6 +12,7 @@ namespace {
 
 // What one request carries from pass to pass.
 struct Passage {
+  std::uint64_t versions = 0;              // of policy and catalogue
   std::shared_ptr<const route::Policy> policy;
   std::shared_ptr<const Catalogue> catalogue;
   std::unique_ptr<Catalogue::Entry> made_up;
@@ -27,6 +28,7 @@ std::uint32_t micros_between(TimePoint from, TimePoint to) {
 }
 
 void gather(Passage& p, const Call& call, const Ask& ask, const Asked& asked, const Services& services) {
+  p.versions = (std::uint64_t{services.policy.version()} << 32) | services.catalogue.version();
   p.policy = services.policy.get();
   p.catalogue = services.catalogue.get();
   p.signals.wish = route::parse_model_name(ask.model, p.catalogue->provider_names());
@@ -64,6 +66,28 @@ ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask,
 
 const Catalogue::Entry& entry_of(const Passage& p, std::uint16_t id) {
   return id < p.catalogue->entries().size() ? p.catalogue->entries()[id] : *p.made_up;
+}
+
+// All that explain() reads, hashed (splitmix64's finaliser between the words).
+std::uint64_t explain_key(const Passage& p) {
+  std::uint64_t hash = 0x9E3779B97F4A7C15;
+  auto mix = [&hash](std::uint64_t word) {
+    hash = (hash ^ word) * 0xBF58476D1CE4E5B9;
+    hash ^= hash >> 31;
+  };
+  mix(p.versions);
+  for (const auto& c : p.candidates) mix((std::uint64_t{c.id} << 8) | static_cast<std::uint64_t>(c.condition));
+  for (const auto& r : p.plan.reasons) {
+    mix((std::uint64_t{r.candidate} << 8) | static_cast<std::uint64_t>(r.code));
+    mix(static_cast<std::uint64_t>(r.a));
+    mix(static_cast<std::uint64_t>(r.b));
+  }
+  const auto& s = p.signals;
+  for (std::uint64_t word : {std::uint64_t{s.prompt_tokens}, std::uint64_t{s.max_output_tokens}, std::uint64_t(s.wish.wish),
+                             std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
+                             std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
+    mix(word);
+  return p.made_up ? 0 : hash;
 }
 
 // Runs on the ledger's thread; keeps the catalogue alive by itself.
@@ -198,6 +222,7 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   services.metrics.count(p.receipt);
   if (services.ledger != nullptr) {
     auto receipt = std::move(p.receipt);
+    receipt.explain_key = explain_key(p);
     receipt.explain = [passage = std::move(passage)] { return explain(*passage); };
     services.ledger->post(std::move(receipt));
   }

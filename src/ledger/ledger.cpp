@@ -122,7 +122,7 @@ class Ledger::Impl {
     std::size_t rows = 0;
     std::optional<Failure> first;
     for (auto& receipt : batch) {
-      if (auto result = insert(insert_, receipt); result) ++rows;
+      if (auto result = insert(insert_, receipt, rendered_); result) ++rows;
       else if (!first) first = std::move(result).error();
     }
     TRY_VOID(transaction.commit());
@@ -143,6 +143,7 @@ class Ledger::Impl {
 
   store::Database database_;
   store::Statement insert_;
+  Rendered rendered_;                             // writer only
   mutable std::mutex mutex_;
   std::condition_variable wake_, settled_;
   std::vector<Receipt> pending_;

@@ -62,6 +62,8 @@ struct Receipt {
   std::uint32_t total_us = 0;
   std::string policy_digest;
   std::vector<LegTried> legs;
+  // Equal keys, equal explanations: what the sentences depend on, hashed. 0: always render.
+  std::uint64_t explain_key = 0;
   // Made on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
   std::move_only_function<Explanation()> explain;
 };

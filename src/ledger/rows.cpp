@@ -12,7 +12,7 @@
 namespace intertie::ledger {
 namespace {
 constexpr std::array<store::Migration, 1> kSchema{{
-    // 1: one row per request. Lists are JSON texts: they are only ever shown whole.
+    // 1: one row per request, in the order of its id, which is the order of time: one tree to write, at its end. Lists are JSON texts: they are only ever shown whole.
     {"CREATE TABLE IF NOT EXISTS receipts("
      "id TEXT NOT NULL PRIMARY KEY, at_ms INTEGER NOT NULL, endpoint TEXT NOT NULL, caller TEXT NOT NULL, "
      "asked_model TEXT NOT NULL, provider TEXT, model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT "
@@ -21,8 +21,7 @@ constexpr std::array<store::Migration, 1> kSchema{{
      "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, measured INTEGER NOT NULL, micro_usd "
      "INTEGER, "
      "decide_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, total_us INTEGER NOT NULL, policy TEXT NOT NULL, "
-     "legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL);"
-     "CREATE INDEX IF NOT EXISTS receipts_at ON receipts(at_ms);"},
+     "legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL) WITHOUT ROWID;"},
 }};
 
 std::string array_of(const std::vector<std::string>& texts) {
@@ -64,9 +63,17 @@ std::string utc(std::int64_t ms) {
 
 std::span<const store::Migration> schema() { return kSchema; }
 
-Result<> insert(store::Statement& row, Receipt& r) {
+void Rendered::render(Receipt& r) {
+  if (r.explain_key != 0 && r.explain_key == key) return;
   Explanation explanation;
   if (r.explain) explanation = r.explain();
+  key = r.explain_key;
+  judged = array_of(explanation.judged);
+  counterfactuals = array_of(explanation.counterfactuals);
+}
+
+Result<> insert(store::Statement& row, Receipt& r, Rendered& rendered) {
+  rendered.render(r);
   const LegTried* last = r.legs.empty() ? nullptr : &r.legs.back();
   row.bind(1, to_string(r.id))
       .bind(2, std::int64_t{r.at.time_since_epoch().count()})
@@ -84,8 +91,8 @@ Result<> insert(store::Statement& row, Receipt& r) {
   if (r.price_known) row.bind(18, r.micro_usd);
   else row.bind_null(18);
   row.bind(19, std::int64_t{r.decide_us}).bind(20, std::int64_t{r.first_token_us}).bind(21, std::int64_t{r.total_us});
-  row.bind(22, r.policy_digest).bind(23, array_of(r.legs)).bind(24, array_of(explanation.judged));
-  row.bind(25, array_of(explanation.counterfactuals));
+  row.bind(22, r.policy_digest).bind(23, array_of(r.legs)).bind(24, rendered.judged);
+  row.bind(25, rendered.counterfactuals);
   return row.run();
 }
 

@@ -19,8 +19,13 @@ inline constexpr std::string_view kInsert =
     "total_us, policy, legs, judged, counterfactuals) "
     "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
     "?19,?20,?21,?22,?23,?24,?25)";
-// Runs receipt.explain, when there is one, on the calling thread.
-Result<> insert(store::Statement& insert_statement, Receipt& receipt);
+// The sentences of the last row. Requests that come in bursts are judged alike; theirs are rendered once.
+struct Rendered {
+  void render(Receipt& receipt);   // runs receipt.explain on the calling thread unless the key is the same again
+  std::uint64_t key = 0;
+  std::string judged, counterfactuals;
+};
+Result<> insert(store::Statement& insert_statement, Receipt& receipt, Rendered& rendered);
 
 inline constexpr std::string_view kSelect =
     "SELECT id, at_ms, endpoint, caller, asked_model, provider, model, place, stream, outcome, status, data_class, "

@@ -25,7 +25,8 @@ bool program(const std::filesystem::path& path) {
 }
 } // namespace
 
-ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file, int cores) {
+ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file, int cores,
+                     double prompt_rate) {
   ChildPlan plan;
   plan.model_file = file;
   plan.slot_dir = settings.state_dir + "/slots";
@@ -35,6 +36,8 @@ ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gg
   plan.fit.slots = std::clamp(flags.slots == 0 ? 1U : flags.slots, 1U, kMostSlots);
   // Room for as much again as the slots hold: a conversation that was pushed out of its slot comes back from there.
   plan.fit.prompt_cache = std::clamp(predict_memory(model, 0, plan.fit).kv_cache / kMiB * kMiB, 16 * kMiB, 512 * kMiB);
+  if (prompt_rate > 0)
+    while (plan.fit.batch > 64 && plan.fit.batch / prompt_rate > 0.36) plan.fit.batch /= 2;
   plan.dedicated = settings.dedicated;
   plan.threads = settings.threads > 0 ? settings.threads : settings.dedicated ? cores : std::max(1, cores - 1);
   plan.batch_threads = std::max(plan.threads, cores);
@@ -50,6 +53,7 @@ std::vector<std::string> child_arguments(const ChildPlan& plan) {
       "-ub", std::to_string(plan.fit.batch), "-n", std::to_string(kMostTokens), "-fit", "off",
       "--cache-ram", std::to_string(plan.fit.prompt_cache / kMiB), "--metrics", "--slot-save-path", plan.slot_dir,
       "--log-jsonl", "-lv", "3"};
+  if (!plan.name.empty()) words.insert(words.end(), {"--alias", plan.name});
   words.insert(words.end(), plan.extra.begin(), plan.extra.end());
   return words;
 }

@@ -26,7 +26,7 @@ TEST_F(RealEngine, TinyModelStartsAnswersAndStops) {
   ASSERT_TRUE(lease) << lease.error().message;
   auto status = rig.status("tiny");
   EXPECT_EQ(status.state, State::Ready);
-  EXPECT_EQ(status.running, 1);
+  EXPECT_TRUE(rig.until([&] { return rig.status("tiny").running == 1; }));
   EXPECT_GT(status.pid, 0);
   auto answer = rig.ask(*lease, "/v1/chat/completions",
                         R"({"messages":[{"role":"user","content":"Hello"}],"max_tokens":8,"ignore_eos":true})");
@@ -109,6 +109,10 @@ TEST_F(RealModel, CancelledWhileItReadsItsPromptTheSlotIsFreeAtOnce) {
   rig.start();
   auto lease = rig.acquire("real");
   ASSERT_TRUE(lease) << lease.error().message;
+  auto warm = rig.ask(*lease, "/completion", R"({"n_predict":1,"cache_prompt":false,"prompt":")" + words(500) + "\"}");
+  ASSERT_TRUE(warm) << warm.error().message;
+  auto speed = timings_in(warm->body);
+  milliseconds batch{static_cast<int>(256 * speed.prompt_ms / std::max(1U, speed.prompt_tokens))};
   auto body = R"({"n_predict":4,"stream":true,"return_progress":true,"cache_prompt":false,"prompt":")" + words(6000) + "\"}";
   auto cut = rig.ask(*lease, "/completion", body, milliseconds{400});
   EXPECT_FALSE(cut);
@@ -120,15 +124,17 @@ TEST_F(RealModel, CancelledWhileItReadsItsPromptTheSlotIsFreeAtOnce) {
     slots = answer->body;
   } while (slots.find("\"is_processing\":true") != std::string::npos && rig.clock.now() - started < seconds{20});
   auto took = std::chrono::duration_cast<milliseconds>(rig.clock.now() - started);
-  std::printf("slot free %lld ms after the cut (the first batch that ran is finished first)\n", static_cast<long long>(took.count()));
-  EXPECT_LT(took, milliseconds{1500});              // 0.3 s on an idle machine; tests run beside others
+  std::printf("slot free %lld ms after the cut; a batch takes %lld ms now\n", static_cast<long long>(took.count()),
+              static_cast<long long>(batch.count()));
+  // The batch that runs is finished first: 0.3 s on an idle machine, more where tests run beside other programs.
+  EXPECT_LT(took, std::max(milliseconds{300}, 3 * batch));
 }
 TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
   rig.limits.calibrate = true;
   rig.start();
   ASSERT_TRUE(rig.until([&] { return rig.engines->load("real").has_value(); }));
   ASSERT_TRUE(rig.until([&] { return rig.status("real").calibrated; }));
-  std::vector<double> first_errors, rate_errors;
+  std::vector<double> first_errors, rate_errors, rates;
   for (int round = 0; round < 7; ++round) {
     auto lease = rig.acquire("real");
     ASSERT_TRUE(lease) << lease.error().message;
@@ -143,6 +149,7 @@ TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
     auto first = took - timings.output_ms + timings.output_ms / timings.output_tokens;
     auto expected = static_cast<double>(first_token(before, timings.prompt_tokens).count());
     auto rate = timings.output_tokens * 1000.0 / timings.output_ms;
+    rates.push_back(rate);
     first_errors.push_back(std::abs(expected / first - 1));
     rate_errors.push_back(std::abs(before.facts.output_rate / rate - 1));
     std::printf("%3u tokens: first token %4.0f ms, expected %4.0f; %5.1f tokens/s, expected %5.1f\n", timings.prompt_tokens, first, expected,
@@ -151,8 +158,12 @@ TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
   }
   std::ranges::sort(first_errors);
   std::ranges::sort(rate_errors);
-  EXPECT_LT(first_errors[3], 0.25);                 // the median: other programs run beside this one
-  EXPECT_LT(rate_errors[3], 0.25);
+  // The median, as other programs run beside this one; where the very speed jumps about, no estimate can be closer.
+  auto [slowest, fastest] = std::ranges::minmax(rates);
+  auto allowed = fastest / slowest < 1.4 ? 0.25 : 0.25 * fastest / slowest;
+  std::printf("median errors %.0f %% and %.0f %%, allowed %.0f %%\n", first_errors[3] * 100, rate_errors[3] * 100, allowed * 100);
+  EXPECT_LT(first_errors[3], allowed);
+  EXPECT_LT(rate_errors[3], allowed);
 }
 } // namespace
 } // namespace intertie::local

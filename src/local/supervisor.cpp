@@ -128,7 +128,8 @@ void Supervisor::rescan() {
 }
 
 ChildPlan Supervisor::plan_for(const Model& model) const {
-  auto plan = plan_child(settings_, model.flags, model.entry.model, model.entry.file, cores_);
+  auto plan = plan_child(settings_, model.flags, model.entry.model, model.entry.file, cores_, model.rates.prompt);
+  plan.name = model.entry.name;
   if (model.halved) plan.fit.context = std::max(256U, plan.fit.context / 2);
   return plan;
 }
