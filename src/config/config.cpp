@@ -19,16 +19,22 @@ extern char** environ;
 namespace intertie::config {
 namespace {
 constexpr std::size_t kLongestFile = 1u << 20;
-constexpr int kDeepest = 16; // brackets within brackets; toml++ recurses
+constexpr int kMostDots = 100;
 
-// toml++ reads nested arrays by recursion: a bound before it, so that a bad file can't exhaust the stack.
-int deepest_nesting(std::string_view toml) {
-  int depth = 0, deepest = 0;
+// "a.a.a… = 1" makes a table in a table for each dot, and they are freed by recursion: a bound before that, so that a bad
+// file can't exhaust the stack. Dots in strings don't count. 0 = fine, else the line.
+int line_with_too_many_dots(std::string_view toml) {
+  int dots = 0, line = 1;
+  bool in_string = false;
   for (char c : toml) {
-    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
-    if (c == ']' || c == '}') depth = std::max(0, depth - 1);
+    if (c == '"') in_string = !in_string;
+    if (c == '.' && !in_string && ++dots > kMostDots) return line;
+    if (c != '\n') continue;
+    in_string = false;
+    dots = 0;
+    ++line;
   }
-  return deepest;
+  return 0;
 }
 
 void read_root(Reader& reader, const toml::table& root, Config& config, const Environment& environment) {
@@ -138,8 +144,8 @@ Result<Config> parse_config(std::string_view text, std::string_view file_name, c
   if (text.size() > kLongestFile)
     return bad_request(fmt::format("{}:1:1: the file is larger than 1 MB: is it the right one?", file_name),
                        "bad_config");
-  if (deepest_nesting(text) > kDeepest)
-    return bad_request(fmt::format("{}:1:1: brackets nest deeper than {}", file_name, kDeepest), "bad_config");
+  if (int line = line_with_too_many_dots(text); line != 0)
+    return bad_request(fmt::format("{}:{}:1: more than {} dots on one line", file_name, line, kMostDots), "bad_config");
   auto parsed = toml::parse(text, file_name);
   if (!parsed) {
     reader.wrong(parsed.error().source(), fmt::format("this is not TOML: {}", parsed.error().description()));

@@ -282,6 +282,19 @@ TEST(Config, ThePolicyTextIsTheDefaultPolicy) {
   EXPECT_NE(parsed("[policy]\npaid=true\n").policy.digest, parsed("").policy.digest);
 }
 
+TEST(Config, DepthIsBounded) {
+  auto many = [](std::string_view piece, int times) {
+    std::string out;
+    while (times-- > 0) out += piece;
+    return out;
+  };
+  EXPECT_EQ(mistake("[log]\n" + many("a.", 200'000) + "a = 1\n"), "x.toml:2:1: more than 100 dots on one line");
+  EXPECT_NE(mistake("a = " + many("[", 200'000)).find("nest"), std::string::npos);
+  EXPECT_NE(mistake("a = " + many("{a=", 200'000)).find("x.toml:1:"), std::string::npos);
+  EXPECT_EQ(mistake("[[provider]]\nname=\"openai\"\nmodels=[\"" + many(".[", 300) + "\"]\n"), "no mistake found");
+  EXPECT_EQ(mistake(many("#", (1 << 20) + 1)), "x.toml:1:1: the file is larger than 1 MB: is it the right one?");
+}
+
 TEST(Config, LoadsTheFileAndSaysWhenItCan) {
   std::string name = (fs::temp_directory_path() / "intertie-config-XXXXXX").string();
   fs::path folder = ::mkdtemp(name.data());

@@ -43,6 +43,8 @@ bool good_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, fits);
 }
 
+bool reserved(std::string_view model) { return model == "auto" || model.starts_with("auto:"); }
+
 // One [[provider]] table: the values first, then what follows from them together.
 class ProviderTable {
  public:
@@ -193,6 +195,9 @@ class ProviderTable {
     if (const auto* value = find("models"))
       for (auto& name : value->strings()) {
         if (name.empty()) return value->wrong("must not hold an empty name");
+        if (reserved(name))
+          return value->wrong(
+              fmt::format("must not hold \"{}\", which has a meaning: give it another name in [[model]]", name));
         provider::ConfiguredModel model;
         model.name = std::move(name);
         p.models.push_back(std::move(model));
