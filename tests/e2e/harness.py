@@ -312,7 +312,11 @@ class Daemon:
         begin = time.monotonic()
         connection = self.connection(unix, timeout)
         try:
-            connection.request(method, path, body, headers or {})
+            try:
+                connection.request(method, path, body, headers or {})
+            except ConnectionRefusedError:
+                end = self.process.poll() if self.process else "stopped by the test"
+                raise AssertionError(f"nobody listens; exit status {end}\n{self.stderr}") from None
             response = connection.getresponse()
             data = response.read()
             return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, data,

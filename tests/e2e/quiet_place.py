@@ -64,7 +64,7 @@ def main() -> None:
             lambda n: daemon.post(b"not json"),
             lambda n: chat([{"type": "text", "text": "Look"},
                             {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}]),
-            lambda n: daemon.get("/intertie/v1/explain/last"),
+            lambda n: daemon.get("/intertie/v1/explain/last" if n % 5 == 0 else "/intertie/v1/receipts?limit=3"),
             lambda n: daemon.get("/metrics"),
             lambda n: daemon.get("/intertie/v1/status", unix=True),
             lambda n: chat("Hi", model="auto:private", headers={"X-Intertie-Route-Only": "1"}),

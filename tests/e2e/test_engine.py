@@ -148,7 +148,7 @@ def test_cancel_while_the_prompt_is_read(one):
     connection = one.connection()
     connection.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "stream": True, "max_tokens": 8,
                                                                    "messages": [
-        {"role": "user", "content": "lighthouse keeper story " * 1600}]}), {"Content-Type": "application/json"})
+        {"role": "user", "content": "lighthouse keeper story " * 900}]}), {"Content-Type": "application/json"})
     child = only_child(one)
     before = ticks(child)
     until(lambda: ticks(child) - before > 30, 8, "the engine reading")
@@ -298,8 +298,8 @@ def test_model_that_cannot_fit_is_refused_before_loading(make, engine):
 
 def test_reserved_memory_holds(one):
     """What was reserved for a child, its prompt cache included, is what it stays under, and not by a wide margin."""
-    for n in range(4):
-        one.chat(f"{n} " + "lighthouse keeper story " * 300, max_tokens=20)
+    for n in range(2):
+        one.chat(f"{n} " + "lighthouse keeper story " * 200, max_tokens=10)
     model = one.status()["local_models"][0]
     measured = rss_kib(model["pid"]) * 1024
     assert 0.6 * model["resident_bytes"] <= measured <= 1.02 * model["resident_bytes"], (measured, model)

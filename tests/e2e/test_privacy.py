@@ -40,7 +40,8 @@ def both(make, upstream, engine):
 def test_a_thousand_requests_and_not_one_packet(engine):
     for tool, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")):
         assert shutil.which(tool, path=PATH), f"{tool} is missing; fix: apt-get install {package}"
-    done = subprocess.run(["unshare", "-rnpf", "--kill-child", "--mount-proc", sys.executable, "quiet_place.py"], cwd=pathlib.Path(__file__).parent,
+    done = subprocess.run(["unshare", "-rnpf", "--kill-child", "--mount-proc", sys.executable, "quiet_place.py"],
+                          cwd=pathlib.Path(__file__).parent,
                           text=True,
                           capture_output=True, env={**os.environ, "PATH": PATH})
     assert done.returncode == 0, done.stderr[-3000:]
