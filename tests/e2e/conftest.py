@@ -103,8 +103,10 @@ def engine() -> str:
 
 @pytest.fixture(scope="session")
 def local(engine):
-    """The real engine with the real default model, nothing else; for tests that leave it as they found it."""
-    with Daemon(config(engine=engine, paid=False), models=[harness.MODEL]) as one:
+    """The real engine with the real default model, nothing else; for tests that leave it as they found it. The engine's
+    own default temperature is 0, so that the command line, which sets none, repeats itself too."""
+    steady = f'[local.model."{harness.MODEL_NAME}"]\narguments = ["--temp", "0"]'
+    with Daemon(config(engine=engine, paid=False, local=steady), models=[harness.MODEL]) as one:
         yield one
 
 

@@ -13,12 +13,13 @@ FOLDER = pathlib.Path(__file__).parent / "golden"
 LEVEL = (
     (r"/[\w./-]*/itt-[a-z0-9_]{8}", "HOME"),
     (r"127\.0\.0\.1:\d{4,5}|localhost:\d{4,5}", "ADDRESS"),
-    (r"\b\d+(\.\d+)? ?(ms|s)\b", "N s"),
+    (r"\b\d+(\.\d+)? (µs|ms|s)\b", "N s"),
     (r"[ \t]+\n", "\n"),
 )
 
 
 def level(text: str, *more: tuple[str, str]) -> str:
+    text = text.replace("\r\n", "\n")
     for pattern, replacement in (*more, *LEVEL):
         text = re.sub(pattern, replacement, text)
     return text.rstrip("\n") + "\n"

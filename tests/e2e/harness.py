@@ -205,7 +205,7 @@ class Home:
 
 class Daemon:
     def __init__(self, text: str, *, models=(), environment: dict[str, str] | None = None, home: Home | None = None,
-                 start: bool = True, before: list[str] | None = None):
+                 start: bool = True, before: list[str] | None = None, wait: bool = True):
         self.home = home or Home()
         self._owns_home = home is None
         self._environment = environment or {}
@@ -218,6 +218,8 @@ class Daemon:
         self.port = 0
         if start:
             self.start()
+        if start and wait and models and 'engine = "none"' not in text:
+            until(lambda: b'"local/' in self.get("/v1/models").body, 5, "the local models in the list")
 
     # --- life
     def start(self) -> "Daemon":
@@ -310,7 +312,11 @@ class Daemon:
         begin = time.monotonic()
         connection = self.connection(unix, timeout)
         try:
-            connection.request(method, path, body, headers or {})
+            try:
+                connection.request(method, path, body, headers or {})
+            except ConnectionRefusedError:
+                end = self.process.poll() if self.process else "stopped by the test"
+                raise AssertionError(f"nobody listens; exit status {end}\n{self.stderr}") from None
             response = connection.getresponse()
             data = response.read()
             return Answer(response.status, {n.lower(): v for n, v in response.getheaders()}, data,

@@ -50,24 +50,28 @@ def main() -> None:
     with Daemon(f'[server]\nlisten = "127.0.0.1:0"\n[local]\nengine = "{ENGINE}"\n', models=[MODEL]) as daemon:
         def chat(text: str, **more):
             return daemon.chat(text, max_tokens=1, **more)
-        kinds = [
+        answered = [       # by the engine, at some cost
             lambda n: chat(f"Say {n}"),
             lambda n: chat(f"Mail anna{n}@example.org about 4111 1111 1111 1111"),
-            lambda n: chat("Hi", model="openai/gpt-4o"),
             lambda n: chat("Hi", model="auto:best"),
             lambda n: chat("Hi", model=MODEL_NAME, stream=True),
+            lambda n: chat("Hi", headers={"X-Intertie-Place": "cloud"}),
+        ]
+        others = [
+            lambda n: chat("Hi", model="openai/gpt-4o"),
             lambda n: daemon.get("/v1/models"),
             lambda n: daemon.get("/v1/models/gpt-4o"),
             lambda n: daemon.post(b"not json"),
             lambda n: chat([{"type": "text", "text": "Look"},
                             {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}]),
-            lambda n: daemon.get("/intertie/v1/explain/last"),
+            lambda n: daemon.get("/intertie/v1/explain/last" if n % 5 == 0 else "/intertie/v1/receipts?limit=3"),
             lambda n: daemon.get("/metrics"),
             lambda n: daemon.get("/intertie/v1/status", unix=True),
-            lambda n: chat("Hi", headers={"X-Intertie-Place": "cloud"}),
+            lambda n: chat("Hi", model="auto:private", headers={"X-Intertie-Route-Only": "1"}),
         ]
         for n in range(1000):
-            answer = kinds[n % len(kinds)](n)
+            few = n % 10 == 0
+            answer = (answered[n // 10 % len(answered)] if few else others[n % len(others)])(n)
             statuses[str(answer.status)] = statuses.get(str(answer.status), 0) + 1
         for verb in (("doctor",), ("providers", "list"), ("models", "list"), ("status",), ("receipts",)):
             daemon.cli(*verb)

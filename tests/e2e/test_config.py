@@ -72,8 +72,6 @@ def test_defaults_without_a_file(home):
 
 
 def test_path(home):
-    done = cli(home, "config", "path")
-    assert done.code == 0
     home.file.write_text("")
     assert cli(home, "config", "path").out.splitlines()[0].endswith(str(home.file))
 
@@ -87,6 +85,13 @@ def test_init_writes_a_file_that_works_and_never_overwrites(home):
     home.file.write_text(written + "# mine\n")
     again = cli(home, "config", "init", environment={"INTERTIE_CONFIG": ""})
     assert again.code != 0 and "--force" in again.err and home.file.read_text().endswith("# mine\n")
+
+
+def test_init_makes_the_file_that_is_missing(home):
+    """What the message about a missing file advises must work in that very situation."""
+    advice = cli(home, "serve", timeout=10)
+    assert advice.code == 3 and "intertie config init" in advice.err
+    assert cli(home, "config", "init").code == 0 and "[server]" in home.file.read_text()
 
 
 def test_show_reads_back(home):

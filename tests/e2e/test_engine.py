@@ -45,6 +45,8 @@ def assert_idle_soon(pid: int, since: float) -> None:
 def one(make, engine):
     daemon = make(config(engine=engine, paid=False), models=[MODEL])
     assert daemon.chat("Hi", max_tokens=1).status == 200
+    # The first answer is followed by a calibration run, once: these tests look at what the child does with requests.
+    until(lambda: daemon.status()["local_models"][0]["calibrated"], 15, "calibration")
     return daemon
 
 
@@ -146,7 +148,7 @@ def test_cancel_while_the_prompt_is_read(one):
     connection = one.connection()
     connection.request("POST", "/v1/chat/completions", json.dumps({"model": "auto", "stream": True, "max_tokens": 8,
                                                                    "messages": [
-        {"role": "user", "content": "lighthouse keeper story " * 1600}]}), {"Content-Type": "application/json"})
+        {"role": "user", "content": "lighthouse keeper story " * 900}]}), {"Content-Type": "application/json"})
     child = only_child(one)
     before = ticks(child)
     until(lambda: ticks(child) - before > 30, 8, "the engine reading")
@@ -294,11 +296,13 @@ def test_model_that_cannot_fit_is_refused_before_loading(make, engine):
     assert "memory" in answer.error["message"] and one.children() == {}
 
 
-def test_predicted_memory_is_near_the_truth(one):
-    one.chat("Tell a story.", max_tokens=30)
+def test_reserved_memory_holds(one):
+    """What was reserved for a child, its prompt cache included, is what it stays under, and not by a wide margin."""
+    for n in range(2):
+        one.chat(f"{n} " + "lighthouse keeper story " * 200, max_tokens=10)
     model = one.status()["local_models"][0]
     measured = rss_kib(model["pid"]) * 1024
-    assert abs(model["resident_bytes"] - measured) <= 0.10 * measured, (model["resident_bytes"], measured)
+    assert 0.6 * model["resident_bytes"] <= measured <= 1.02 * model["resident_bytes"], (measured, model)
 
 
 def test_idle_model_is_unloaded_and_comes_back(make, engine):

@@ -22,7 +22,7 @@ PRIVATE = {
 # Keys are put together here so that no scanner takes this file for a leak.
 SECRET = {
     "openai": "my key is sk-" + "proj-" + "Ab3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3hJ6kL9nP2rS5uV8",
-    "aws": "aws AKIA" + "Z7QF3M2N8XW5KLPV is ours",
+    "aws": "aws AKIA" + "Z7QF3M2NUXW5KLPV is ours",
     "github": "token ghp_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8",
     "private-key": "-----BEGIN RSA PRIVATE " + "KEY-----\nMIIEpAIBAAKCAQEA7bq0\n-----END RSA PRIVATE " + "KEY-----",
 }
@@ -40,7 +40,8 @@ def both(make, upstream, engine):
 def test_a_thousand_requests_and_not_one_packet(engine):
     for tool, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")):
         assert shutil.which(tool, path=PATH), f"{tool} is missing; fix: apt-get install {package}"
-    done = subprocess.run(["unshare", "-rn", sys.executable, "quiet_place.py"], cwd=pathlib.Path(__file__).parent,
+    done = subprocess.run(["unshare", "-rnpf", "--kill-child", "--mount-proc", sys.executable, "quiet_place.py"],
+                          cwd=pathlib.Path(__file__).parent,
                           text=True,
                           capture_output=True, env={**os.environ, "PATH": PATH})
     assert done.returncode == 0, done.stderr[-3000:]

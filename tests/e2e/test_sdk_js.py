@@ -28,7 +28,8 @@ def results(local):
                                        "param": None}})
     upstream.when("cue:tools", imposter.tools(("call_1", "get_weather", '{"city":"Paris"}')))
     upstream.when("cue:json", imposter.text('{"ok":true}'))
-    upstream.when("cue:broken", imposter.stream([*imposter.text_events("half an answer", "big-model")[:3], broken]))
+    upstream.when("cue:broken", imposter.stream([*imposter.text_events("half an answer", "big-model")[:3], broken],
+                                                pace=0.05))
     upstream.when("cue:cut", imposter.text("half an answer", after=3, end="cut"))
     upstream.when("cue:slow", imposter.text("word " * 500, pace=0.02))
     upstream.when("cue:stall", lambda wire, _: wire.stall())

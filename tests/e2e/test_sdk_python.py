@@ -339,7 +339,7 @@ def test_cloud_error_in_the_middle_raises(daemon, upstream):
     events = imposter.text_events("half an answer", "big-model")[:3]
     failure = imposter.event({"error": {"message": "engine fell over", "type": "server_error", "code": None,
                                         "param": None}})
-    upstream.then(imposter.stream([*events, failure]))
+    upstream.then(imposter.stream([*events, failure], pace=0.05))
     got = []
     with pytest.raises(openai.APIError, match="engine fell over"):
         for one in client(daemon).chat.completions.create(model="big-model", messages=user("Hi"), stream=True):
