@@ -147,7 +147,9 @@ Task<Result<>> Reply::Impl::send(const Request& request) {
 
 Task<Result<bool>> Reply::Impl::more(milliseconds allowed) {
   for (;;) {
-    if (upstream->drained()) {
+    // Between two chunks silence is normal; anywhere else the missing bytes, or the end, are likely to be there.
+    bool pausing = !got_any_ || (head.chunked && chunks_.between_chunks());
+    if (pausing ? upstream->drained() : upstream->dry()) {
       if (at_ == in_.size) {
         in_.drop();
         at_ = 0;

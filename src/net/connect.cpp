@@ -145,11 +145,12 @@ Task<Result<>> open_tunnel(std::shared_ptr<ClientShared> client, Upstream& upstr
     if (wake == Wake::Timeout) co_return too_slow(fmt::format("{} through the proxy {}", target, endpoint.proxy), deadline);
   }
   ReplyHead head;
-  if (!parse_reply({in.data(), scan.end()}, head) || in.size > scan.end())
-    co_return unavailable(fmt::format("the proxy {} does not speak HTTP as it should", endpoint.proxy));
-  if (head.status / 100 != 2)
+  bool readable = parse_reply({in.data(), scan.end()}, head);
+  if (readable && head.status / 100 != 2)
     co_return unavailable(fmt::format("the proxy {} refused a tunnel to {} with status {}{}", endpoint.proxy, target, head.status,
                                       head.status == 407 ? ": it wants a login, which is not supported" : ""));
+  if (!readable || in.size > scan.end())
+    co_return unavailable(fmt::format("the proxy {} does not speak HTTP as it should", endpoint.proxy));
   co_return Result<>{};
 }
 } // namespace

@@ -70,6 +70,7 @@ class ChunkDecoder {
   Step decode(const char* in, std::size_t size, char* out);  // out may be in, or before it
   bool done() const { return state_ == State::Done; }
   bool bad() const { return state_ == State::Bad; }
+  bool between_chunks() const { return state_ == State::Size && digits_ == 0; }
 
  private:
   enum class State : std::uint8_t { Size, Extension, SizeLf, Data, DataCr, DataLf, TrailerStart, Trailer, TrailerLf, EndLf, Done, Bad };

@@ -33,7 +33,7 @@ struct Socket::Core final : Swept {
       Wake wake = !self.ec_ ? Wake::Ready : std::exchange(self.cancelled_as_, Wake::Closed);
       self.ec_ = {};
       self.cancelled_as_ = Wake::Closed;
-      if (self.type_ == reactor::read_op) core.drained_ = false;
+      if (self.type_ == reactor::read_op) core.drained_ = core.dry_ = false;
       if (owner == nullptr) self.waiter_.drop();
       else if (self.waiter_) self.waiter_.wake(wake);
       else if (self.type_ == reactor::read_op && core.events_ != nullptr) core.events_->on_socket(wake);
@@ -113,6 +113,7 @@ struct Socket::Core final : Swept {
   Role role_;
   unsigned references_ = 1;
   bool drained_ = false;
+  bool dry_ = false;
   bool waited_ = false;
   bool probed_ = false;
   SocketEvents* events_ = nullptr;
@@ -130,10 +131,11 @@ ssize_t Socket::receive(char* to, std::size_t most) {
     ssize_t got = ::recv(core_->fd_, to, most, MSG_DONTWAIT);
     if (got >= 0) {
       core_->drained_ = got > 0 && static_cast<std::size_t>(got) < most;
+      core_->dry_ = false;
       return got;
     }
     if (errno == EINTR) continue;
-    core_->drained_ = true;
+    core_->drained_ = core_->dry_ = true;
     return errno == EAGAIN ? kWouldBlock : kBroken;
   }
 }
@@ -151,7 +153,8 @@ ssize_t Socket::send(const iovec* pieces, std::size_t count) {
 }
 
 bool Socket::drained() const { return core_->drained_; }
-void Socket::undrained() { core_->drained_ = core_->probed_ = core_->waited_ = false; }
+bool Socket::dry() const { return core_->dry_; }
+void Socket::undrained() { core_->drained_ = core_->dry_ = core_->probed_ = core_->waited_ = false; }
 
 bool Socket::peer_gone() const {
   pollfd query{core_->fd_, POLLRDHUP, 0};

@@ -47,6 +47,9 @@ class Socket {
   ssize_t receive(char* to, std::size_t most);          // > 0, 0 at the end, kWouldBlock, kBroken
   ssize_t send(const iovec* pieces, std::size_t count); // >= 0, kWouldBlock, kBroken
   bool drained() const;      // nothing was left after the last receive() and nothing has arrived since
+  bool dry() const;          // stricter: the last receive() said kWouldBlock. A stream's end may hide behind its last bytes
+                             // without an event of its own: who needs to know it at once waits when dry, not when drained
+                             // (the sweep finds it within 250 ms otherwise)
   void undrained();          // somebody else read from the fd (TLS): don't rely on it
   bool peer_gone() const;    // has the peer closed (either half) or reset?
 

@@ -42,7 +42,7 @@ Task<Wake> Upstream::handshake(TimePoint deadline) {
 
 void Upstream::on_socket(Wake wake) {
   if (pool_ == nullptr) return;
-  if (wake == Wake::Ready && tls) {  // a session ticket may come at any time
+  if (wake == Wake::Ready) {  // it may be a false alarm (see Socket::readable), or a TLS session ticket
     char byte;
     if (receive(&byte, 1) == Socket::kWouldBlock) {
       socket.on_idle(this, pool_->worker_.now() + kIdleFor);

@@ -23,6 +23,7 @@ class Upstream final : private SocketEvents {
   // As Socket::receive(); with TLS after its decryption.
   ssize_t receive(char* to, std::size_t most);
   bool drained() const { return tls ? tls_drained_ : socket.drained(); }
+  bool dry() const { return tls ? tls_drained_ : socket.dry(); }
   Task<Wake> readable(TimePoint deadline);
   void shutdown() { socket.shutdown(); }
   Task<Wake> handshake(TimePoint deadline);          // Ready, Timeout, or Closed when it failed
