@@ -37,6 +37,9 @@ void Lease::progress() {
   if (!slot_) return;
   slot_->hold->grant->last_event.store(TimePoint::clock::now().time_since_epoch().count(), std::memory_order_relaxed);
 }
+void Lease::pausing() {
+  if (slot_) slot_->hold->grant->last_event.store(kPausing, std::memory_order_relaxed);
+}
 void Lease::finished(const Timings& timings) {
   if (!slot_) return;
   slot_->hold->grant->timings = timings;

@@ -77,7 +77,8 @@ class Lease {
   ~Lease();
   const std::string& socket() const { return socket_; }
   const Secret& api_key() const { return key_; }
-  void progress();                          // an event arrived: feeds the watchdog (any thread, cheap)
+  void progress();                          // an event arrived, or we wait for one again: feeds the watchdog (cheap)
+  void pausing();                           // until the next progress() we don't read (a slow client): no silence of the child
   void finished(const Timings& timings);    // measured speeds, for the estimates
 
  private:

@@ -356,6 +356,44 @@ TEST_F(Fakes, EndLeavesNoChildAndNoSocket) {
   for (int pid : pids) EXPECT_TRUE(gone(pid));
   EXPECT_TRUE(std::filesystem::is_empty(rig.settings.runtime_dir));
 }
+TEST_F(Fakes, EndDoesNotWaitForABackoff) {
+  model("m", "signal=11");
+  rig.start();
+  ASSERT_FALSE(rig.acquire("m", milliseconds{800}));
+  auto started = rig.clock.now();
+  rig.engines.reset();
+  EXPECT_LT(rig.clock.now() - started, milliseconds{500});
+}
+TEST_F(Fakes, ReaderThatPausesIsNoStall) {
+  model("m");
+  rig.limits.stall = milliseconds{100};
+  rig.limits.health_every = milliseconds{20};
+  rig.start();
+  auto lease = rig.acquire("m");
+  ASSERT_TRUE(lease) << lease.error().message;
+  auto pid = rig.status("m").pid;
+  lease->pausing();
+  auto until = rig.clock.now() + milliseconds{400};
+  ASSERT_TRUE(rig.until([&] { return rig.clock.now() > until; }));
+  EXPECT_FALSE(gone(pid));
+  lease->progress();
+  EXPECT_TRUE(rig.until([&] { return gone(pid); }));
+}
+TEST_F(Fakes, SocketsOfADaemonThatWasKilledAreRemoved) {
+  std::filesystem::create_directories(rig.settings.runtime_dir);
+  auto dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  auto stale = fmt::format("{}/e-{}-1.sock", rig.settings.runtime_dir, dead);
+  auto live = fmt::format("{}/e-{}-1.sock", rig.settings.runtime_dir, ::getppid());
+  std::ofstream{stale} << "x";
+  std::ofstream{live} << "x";
+  model("m");
+  rig.start();
+  ASSERT_TRUE(rig.acquire("m"));
+  EXPECT_FALSE(std::filesystem::exists(stale));
+  EXPECT_TRUE(std::filesystem::exists(live));
+}
 TEST_F(Fakes, MeasuredSpeedsAreLearnedAndKept) {
   model("m");
   rig.limits.calibrate = true;

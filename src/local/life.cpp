@@ -55,6 +55,7 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
     model->state = State::Draining;                    // whatever ended it: nobody gets a slot of it any more
     publish();
   }
+  run->died = run->exited && !run->was_ready;
   if (run->child.pid() > 0) co_await end(run);
   ::unlink(run->plan.socket.c_str());
   finish(*model, *run, came_up);
@@ -135,7 +136,7 @@ Task<> Supervisor::watch(ModelPtr model, RunPtr run) {
     auto keep = model->flags.keep_alive.value_or(settings_.keep_alive);
     bool idle = run->grants.empty() && model->waiting.empty();
     bool leaves = idle && !model->flags.pinned && keep >= seconds{0} && !stopping_;
-    if (leaves && now - model->last_used >= keep && (keep > seconds{0} || model->last_used > run->started + milliseconds{1})) {
+    if (leaves && now - model->last_used >= keep) {
       log::info("local: {} was idle for {} s and is unloaded", model->entry.name, keep.count());
       drain(*model, false);
       continue;
@@ -171,6 +172,7 @@ void Supervisor::look_for_stalls(Model& model, Run& run) {
   auto now = clock_.now();
   std::int64_t latest = 0;
   for (const auto& grant : run.grants) latest = std::max(latest, grant->last_event.load(std::memory_order_relaxed));
+  if (latest == kPausing) return;
   if (now - TimePoint{TimePoint::duration{latest}} > patience)
     run.stuck = fmt::format("no answer of it advanced for {} s", std::chrono::duration_cast<seconds>(patience).count());
 }
@@ -259,9 +261,10 @@ Task<> Supervisor::wake_later(ModelPtr model, TimePoint at) {
   auto executor = co_await asio::this_coro::executor;
   Timer timer(executor);
   timer.expires_after(std::max(at - clock_.now(), TimePoint::duration{0}));
-  co_await timer.async_wait(kTuple);
+  naps_.insert(&timer);
+  if (!stopping_) co_await timer.async_wait(kTuple);
+  naps_.erase(&timer);
   schedule();
-  publish();
 }
 
 void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
@@ -279,9 +282,8 @@ void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
     auto verdict = exit ? classify_exit(*exit, run.log.text(), {run.was_ready, run.killed, memory_kill})
                         : Verdict{Remedy::Never, came_up ? std::string{} : came_up.error().message};
     if (!run.stuck.empty()) verdict.reason = fmt::format("the engine was restarted: {}", run.stuck);
-    else if (run.killed && !came_up) verdict.reason = came_up.error().message;
-    // It is alive and well, but this model can't be used with it: the same would happen again.
-    else if (exit && !came_up && *exit == Exit{false, 0}) verdict = {Remedy::Never, came_up.error().message};
+    else if (!came_up && !run.died)   // it is alive and well, but not usable: mostly the same would happen again
+      verdict = {run.killed || came_up.error().kind == FailureKind::Timeout ? Remedy::Later : Remedy::Never, came_up.error().message};
     if (verdict.remedy == Remedy::SmallerContext && !model.halved) {
       model.halved = true;
       estimate_need(model);

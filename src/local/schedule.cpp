@@ -161,6 +161,7 @@ void Supervisor::grant_waiting(Model& model) {
     run.grants.push_back(grant);
     // Nobody there any more: the Hold dies here and its release is posted.
     waiter->deliver(std::move(hold));
+    publish_soon();
   }
 }
 

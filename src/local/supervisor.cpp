@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -49,6 +52,7 @@ void Supervisor::run() {
   bandwidth_ = memory_bandwidth();
   book_.load();
   configure(settings_);
+  remove_stale_sockets();
   context_.run();
   mailbox_->close();
 }
@@ -138,6 +142,18 @@ std::string Supervisor::socket_of(std::uint64_t run) const {
   return fmt::format("{}/e-{}-{}.sock", settings_.runtime_dir, ::getpid(), run);
 }
 
+// A daemon that was killed outright leaves its sockets behind; "e-PID-N.sock" of a process that is gone is nobody's.
+void Supervisor::remove_stale_sockets() const {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(settings_.runtime_dir, error)) {
+    auto name = entry.path().filename().string();
+    int pid = 0;
+    if (!name.starts_with("e-") || !name.ends_with(".sock")) continue;
+    auto [end, bad] = std::from_chars(name.data() + 2, name.data() + name.size(), pid);
+    if (bad == std::errc{} && *end == '-' && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
+  }
+}
+
 Supervisor::ModelPtr Supervisor::find(const std::string& name) const {
   auto at = models_.find(name);
   return at == models_.end() ? nullptr : at->second;
@@ -160,6 +176,7 @@ void Supervisor::unload(const std::string& name) {
 
 void Supervisor::stop() {
   stopping_ = true;
+  for (auto* nap : naps_) nap->cancel();
   for (auto& [name, model] : models_) {
     fail_waiting(*model, {FailureKind::Cancelled, Fault::Ours, "the daemon is stopping", "stopping"});
     model->wanted = false;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,13 +54,14 @@ class Mailbox {
 
 class Supervisor;
 
+inline constexpr std::int64_t kPausing = INT64_MAX;   // as Grant::last_event: its reader doesn't read
+
 // One slot of one child, as the supervisor remembers it. `last_event` is written by the lease's thread.
 struct Grant {
   std::uint64_t run = 0;                   // which child
   std::string model;
   TimePoint granted;
   std::atomic<std::int64_t> last_event{0}; // ns of the steady clock
-  std::atomic<std::uint64_t> events{0};
   bool finished = false;                   // written before the slot is given back
   Timings timings{};
 };
@@ -133,6 +135,7 @@ struct Run {
   std::optional<std::uint64_t> memory_kills; // the kernel's count at its start
   bool was_ready = false;
   bool exited = false;
+  bool died = false;                       // before it came up, by itself
   bool stopping = false;                   // asked to: drain, then stop
   bool hurry = false;                      // don't drain
   bool killed = false;                     // by us, as it was stuck
@@ -208,6 +211,7 @@ class Supervisor {
   ModelPtr find(const std::string& name) const;
   std::string socket_of(std::uint64_t run) const;
   void end_if_done();
+  void remove_stale_sockets() const;
 
   Settings settings_;
   const Clock& clock_;
@@ -226,6 +230,7 @@ class Supervisor {
   std::uint64_t runs_ = 0;
   int tasks_ = 0;
   bool publishing_ = false;
+  std::set<Timer*> naps_;                  // of wake_later()
   bool stopping_ = false;
 };
 

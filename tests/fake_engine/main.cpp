@@ -252,7 +252,10 @@ void misbehave_at_start() {
     std::fprintf(stderr, "%s\n", std::string(message).c_str());
     std::exit(1);
   }
-  if (fake.modes.contains("signal")) ::raise(fake.mode("signal"));
+  if (fake.modes.contains("signal")) {                   // without a sanitizer that would catch it
+    ::signal(fake.mode("signal"), SIG_DFL);
+    ::raise(fake.mode("signal"));
+  }
   if (fake.modes.contains("oom") && fake.context > fake.mode("oom")) ::raise(SIGKILL);
   static std::atomic<int> terms{0};
   if (fake.modes.contains("stone")) ::signal(SIGTERM, SIG_IGN);
