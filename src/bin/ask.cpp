@@ -18,6 +18,7 @@ namespace intertie::bin {
 namespace {
 
 constexpr std::size_t kMostInput = 16u << 20;
+constexpr std::uint32_t kMostTokens = 1024;   // unless --max-tokens says otherwise
 
 // The question of the command line, and what is piped in behind it.
 std::string question_text(const Options& options) {
@@ -34,7 +35,8 @@ std::string request_body(const Options& options, const std::string& question) {
   messages.raw(json::Object{}.add("role", "user").add("content", question).str());
   json::Object body;
   body.add("model", options.model).raw("messages", messages.str()).add("stream", options.stream);
-  if (options.max_tokens > 0) body.add("max_tokens", options.max_tokens);
+  // Small local models ramble and repeat themselves at the engine's default temperature.
+  body.add("temperature", 0.2).add("max_tokens", options.max_tokens > 0 ? options.max_tokens : kMostTokens);
   return body.str();
 }
 

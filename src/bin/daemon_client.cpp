@@ -78,9 +78,10 @@ Result<Answer> ask_daemon(const config::Config& config, DaemonRequest request) {
   tcp.transport = net::Endpoint::Transport::Tcp;
   tcp.host = config.server.address;
   tcp.port = config.server.port;
-  auto answer = run(endpoint, head, request, config.server.request_timeout);
+  auto limit = request.limit > milliseconds{0} ? request.limit : config.server.request_timeout;
+  auto answer = run(endpoint, head, request, limit);
   if (!answer && answer.error().fault == Fault::Transient && !(endpoint == tcp))   // a stale socket file
-    answer = run(tcp, head, std::move(request), config.server.request_timeout);
+    answer = run(tcp, head, std::move(request), limit);
   if (!answer && answer.error().kind == FailureKind::Unavailable)
     return fail(FailureKind::Unavailable, Fault::Transient,
                 fmt::format("no daemon is listening on {}:{}; start one with `intertie serve` (or `./dev run` in the source tree)",

@@ -24,6 +24,7 @@ struct DaemonRequest {
   std::string body{};
   std::vector<net::Header> headers{};
   std::function<void(std::string_view bytes)> each{};  // called with the bytes of a 200 answer as they come
+  milliseconds limit{0};                               // for the whole call; 0 = the configured request time-out
   std::function<void(const Answer& head)> begun{};     // called once with the head
 };
 // Unavailable, with how to start the daemon, when nobody listens.

@@ -15,6 +15,7 @@ namespace intertie::bin {
 namespace {
 
 namespace dom = simdjson::dom;
+constexpr milliseconds kQuick{3000};   // a daemon that is well answers in one
 
 std::string str(dom::element e, const char* key) {
   std::string_view v;
@@ -121,7 +122,7 @@ Result<std::optional<CallId>> print_rows(const Options& options, const std::stri
 
 int explain(const Options& options, const config::Config& config) {
   // A running daemon writes what it still holds first; without one the file has it all.
-  (void)ask_daemon(config, {.path = "/intertie/v1/explain/last"});
+  (void)ask_daemon(config, {.path = "/intertie/v1/explain/last", .limit = kQuick});
   auto found = ledger::receipt_json(config.paths.receipts_file, options.id);
   if (!found) return complain(found.error());
   if (options.json) { fmt::print("{}\n", *found); return kOk; }
@@ -149,7 +150,7 @@ int receipts(const Options& options, const config::Config& config) {
 }
 
 int status(const Options& options, const config::Config& config) {
-  auto answer = ask_daemon(config, {.path = "/intertie/v1/status"});
+  auto answer = ask_daemon(config, {.path = "/intertie/v1/status", .limit = kQuick});
   if (!answer) return complain(answer.error());
   if (options.json) { fmt::print("{}\n", answer->body); return kOk; }
   dom::parser parser;

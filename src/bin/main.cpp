@@ -23,6 +23,17 @@ constexpr const char* kFooter = R"(Examples:
 
 Exit codes: 0 done · 1 failed · 2 wrong use · 3 configuration invalid · 4 no daemon is running · 5 refused by policy)";
 
+// What the command line says goes over the environment, which goes over the file.
+config::Environment environment_of(const Options& options) {
+  auto environment = config::Environment::of_process();
+  auto set = [&](const char* name, const std::string& value) { if (!value.empty()) environment.variables[name] = value; };
+  set("INTERTIE_CONFIG", options.config_file);
+  set("INTERTIE_SERVER_LISTEN", options.listen);
+  set("INTERTIE_LOCAL_ENGINE", options.engine);
+  if (options.io_threads > 0) set("INTERTIE_SERVER_IO_THREADS", std::to_string(options.io_threads));
+  return environment;
+}
+
 using Verb = std::function<int(const Options&, const Result<config::Config>&)>;
 using PlainVerb = int (*)(const Options&, const config::Config&);
 
@@ -31,6 +42,18 @@ Verb with_config(PlainVerb verb) {
   return [verb](const Options& options, const Result<config::Config>& config) {
     if (!config) { (void)complain(config.error()); return static_cast<int>(kBadConfig); }
     return verb(options, *config);
+  };
+}
+
+// A verb that mends the configuration: it runs with an invalid one too, and then knows only where things are.
+Verb with_paths(PlainVerb verb) {
+  return [verb](const Options& options, const Result<config::Config>& config) {
+    if (config) return verb(options, *config);
+    auto paths = config::find_paths(environment_of(options));
+    if (!paths) return complain(paths.error());
+    config::Config bare;
+    bare.paths = *paths;
+    return verb(options, bare);
   };
 }
 
@@ -91,12 +114,15 @@ struct CommandLine {
     auto* add = verb(models, "add", "use a GGUF file where it lies (nothing is copied)", with_config(models_add));
     add->add_option("file", options.file)->required()->check(CLI::ExistingFile);
     add->add_option("--name", options.name, "its name (default: the file's)");
+    json(add);
     auto* pull = verb(models, "pull", "download a GGUF by URL, resumable and verified", with_config(models_pull));
     pull->add_option("url", options.file)->required();
     pull->add_option("--sha256", options.sha256, "its hash, 64 hex digits")->required();
     pull->add_option("--name", options.name, "its name (default: the file's)");
+    json(pull);
     auto* rm = verb(models, "rm", "forget a model (deletes it only if Intertie downloaded it)", with_config(models_rm));
     rm->add_option("name", options.name)->required();
+    json(rm);
     auto* providers = app.add_subcommand("providers", "the servers an Ask may go to");
     providers->require_subcommand(1);
     json(verb(providers, "list", "configured providers, and the kinds there are", with_config(providers_list)));
@@ -108,9 +134,9 @@ struct CommandLine {
     json(check_verb);
     auto* config_verb = app.add_subcommand("config", "the configuration");
     config_verb->require_subcommand(1);
-    verb(config_verb, "show", "the configuration in force", with_config(config_show));
-    verb(config_verb, "path", "where it is read from", with_config(config_path));
-    verb(config_verb, "init", "write a commented sample", with_config(config_init))
+    json(verb(config_verb, "show", "the configuration in force", with_config(config_show)));
+    json(verb(config_verb, "path", "where it is read from", with_paths(config_path)));
+    verb(config_verb, "init", "write a commented sample", with_paths(config_init))
         ->add_flag("--force", options.force, "over an existing file");
   }
 };
@@ -137,16 +163,7 @@ int run(int argc, char** argv) {
 
 } // namespace
 
-// What the command line says goes over the environment, which goes over the file.
-Result<config::Config> load(const Options& options) {
-  auto environment = config::Environment::of_process();
-  auto set = [&](const char* name, const std::string& value) { if (!value.empty()) environment.variables[name] = value; };
-  set("INTERTIE_CONFIG", options.config_file);
-  set("INTERTIE_SERVER_LISTEN", options.listen);
-  set("INTERTIE_LOCAL_ENGINE", options.engine);
-  if (options.io_threads > 0) set("INTERTIE_SERVER_IO_THREADS", std::to_string(options.io_threads));
-  return config::load_config(environment);
-}
+Result<config::Config> load(const Options& options) { return config::load_config(environment_of(options)); }
 
 int complain(const Failure& failure) {
   fmt::print(stderr, "intertie: {}\n", failure.message);

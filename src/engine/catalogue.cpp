@@ -9,9 +9,11 @@ ModelFacts Catalogue::facts_of(const provider::Provider& provider, const provide
   facts.provider = provider.name;
   facts.name = model.name;
   facts.alias = model.alias;
-  facts.place = provider.place;
-  facts.trust = provider.trust;
-  facts.paid = provider.paid;
+  // Labelled by where the bytes go: a "-cloud" model behind a local server is cloud.
+  auto standing = provider::standing(provider, model.name);
+  facts.place = standing.place;
+  facts.trust = standing.trust;
+  facts.paid = standing.paid;
   facts.key_missing = provider.auth != provider::Auth::None && !provider.spec->key_env.empty() && provider.key.empty();
   facts.caps = model.caps;
   facts.caps_known = model.caps_known;
@@ -19,8 +21,8 @@ ModelFacts Catalogue::facts_of(const provider::Provider& provider, const provide
   facts.quality = model.quality;
   const auto* listed = prices_ ? prices_->find(provider.spec->name, model.name) : nullptr;
   if (model.price) facts.price = *model.price;
-  else if (provider.paid && listed != nullptr) facts.price = listed->price;
-  else facts.price.known = !provider.paid;
+  else if (facts.paid && listed != nullptr) facts.price = listed->price;
+  else facts.price.known = !facts.paid;
   return facts;
 }
 

@@ -10,16 +10,19 @@
 namespace intertie::engine {
 namespace {
 
-// What one request carries from pass to pass.
-struct Passage {
-  std::uint64_t versions = 0;              // of policy and catalogue
+// What was judged, and all that its sentences need.
+struct Judgement {
   std::shared_ptr<const route::Policy> policy;
   std::shared_ptr<const Catalogue> catalogue;
   std::unique_ptr<Catalogue::Entry> made_up;
   std::vector<route::Candidate> candidates;
   route::Signals signals;
-  guard::Findings findings;
   route::Plan plan;
+};
+// What one request carries from pass to pass.
+struct Passage : Judgement {
+  std::uint64_t versions = 0;              // of policy and catalogue
+  guard::Findings findings;
   ledger::Receipt receipt;
 };
 
@@ -64,12 +67,12 @@ ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask,
   return r;
 }
 
-const Catalogue::Entry& entry_of(const Passage& p, std::uint16_t id) {
+const Catalogue::Entry& entry_of(const Judgement& p, std::uint16_t id) {
   return id < p.catalogue->entries().size() ? p.catalogue->entries()[id] : *p.made_up;
 }
 
 // All that explain() reads, hashed (splitmix64's finaliser between the words).
-std::uint64_t explain_key(const Passage& p) {
+std::uint64_t explain_key(const Passage& p, std::string_view asked_model) {
   std::uint64_t hash = 0x9E3779B97F4A7C15;
   auto mix = [&hash](std::uint64_t word) {
     hash = (hash ^ word) * 0xBF58476D1CE4E5B9;
@@ -87,21 +90,39 @@ std::uint64_t explain_key(const Passage& p) {
                              std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
                              std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
     mix(word);
+  mix(std::hash<std::string_view>{}(asked_model));
   return p.made_up ? 0 : hash;
 }
 
-// Runs on the ledger's thread; keeps the catalogue alive by itself.
-ledger::Explanation explain(const Passage& p) {
-  ledger::Explanation out;
-  for (const auto& reason : p.plan.reasons) {
-    const auto& facts = entry_of(p, reason.candidate).facts;
-    bool chosen = false;
-    for (const auto& leg : p.plan.legs) chosen = chosen || leg.candidate == reason.candidate;
-    out.judged.push_back({facts.provider, facts.name, facts.place, chosen, std::string(route::to_string(reason.code)),
-                          route::render(reason, facts)});
+// Explains on the ledger's thread, after the request is gone: what the wish looks into moves along.
+struct Explained {
+  Explained(Judgement judgement, const std::string& asked_model) : p(std::move(judgement)), asked(asked_model) {
+    p.signals.wish = route::parse_model_name(asked, p.catalogue->provider_names());
   }
-  out.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
-  return out;
+  ledger::Explanation operator()() const {
+    ledger::Explanation out;
+    for (const auto& reason : p.plan.reasons) {
+      const auto& facts = entry_of(p, reason.candidate).facts;
+      bool chosen = std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
+      out.judged.push_back({facts.provider, facts.name, facts.place, chosen, std::string(route::to_string(reason.code)),
+                            route::render(reason, facts)});
+    }
+    out.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
+    return out;
+  }
+  Judgement p;
+  std::string asked;
+};
+
+// The judgement of this request as the ledger wants it: shared with the last one's when it was the same.
+ledger::Explain explain(Passage& p, const Ask& ask, Services& services) {
+  if (p.receipt.explain_key == 0 || p.receipt.explain_key != services.judged_key) {
+    services.judged_key = p.receipt.explain_key;
+    auto explained = std::make_shared<const Explained>(static_cast<Judgement&&>(p), ask.model);
+    services.judged =
+        std::make_shared<const std::function<ledger::Explanation()>>([explained] { return (*explained)(); });
+  }
+  return services.judged;
 }
 
 std::vector<std::string> name_findings(const guard::Findings& findings) {
@@ -117,7 +138,7 @@ std::vector<std::string> name_findings(const guard::Findings& findings) {
   return out;
 }
 
-std::string reason_sentence(const Passage& p, const route::Leg& leg) {
+std::string reason_sentence(const Judgement& p, const route::Leg& leg) {
   for (const auto& reason : p.plan.reasons)
     if (reason.candidate == leg.candidate) return route::render(reason, *leg.model);
   return std::string(route::to_string(leg.why));
@@ -188,8 +209,7 @@ ledger::Outcome outcome_of(const Call& call, const Reply& reply, const std::opti
 } // namespace
 
 Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services) {
-  auto passage = std::make_shared<Passage>();
-  auto& p = *passage;
+  Passage p;
   services.metrics.started();
 
   // What is known: the policy and catalogue of this moment, the model's name, sizes, needs, hints.
@@ -221,10 +241,9 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   services.metrics.ended();
   services.metrics.count(p.receipt);
   if (services.ledger != nullptr) {
-    auto receipt = std::move(p.receipt);
-    receipt.explain_key = explain_key(p);
-    receipt.explain = [passage = std::move(passage)] { return explain(*passage); };
-    services.ledger->post(std::move(receipt));
+    p.receipt.explain_key = explain_key(p, ask.model);
+    p.receipt.explain = explain(p, ask, services);
+    services.ledger->post(std::move(p.receipt));
   }
 }
 

@@ -49,6 +49,9 @@ struct Services {
   const Snapshot<Catalogue>& catalogue;
   ledger::Ledger* ledger;                    // null: no record can be kept, only the device may serve
   Metrics& metrics;
+  // The last request's judgement: the next one shares it when it was judged alike, which bursts are.
+  std::uint64_t judged_key = 0;
+  ledger::Explain judged{};
 };
 
 // What one request brings besides its Ask.

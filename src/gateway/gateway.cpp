@@ -41,6 +41,7 @@ class Slot final : public provider::LocalSlot {
   const std::string& socket() const override { return lease_.socket(); }
   const Secret& api_key() const override { return lease_.api_key(); }
   void progress() override { lease_.progress(); }
+  void pausing() override { lease_.pausing(); }
   void finished(const Timings& timings) override { lease_.finished(timings); }
 
  private:

@@ -53,10 +53,10 @@ Receipt receipt(std::uint64_t id) {
   r.policy_digest = "0123456789abcdef";
   r.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up", 0, 1000},
             {"local", "small", Place::Device, "fallback", "", "", 90'000, 999'000}};
-  r.explain = [] {
+  r.explain = std::make_shared<const std::function<Explanation()>>([] {
     return Explanation{{{"local", "small", Place::Device, true, "fallback", "number 2 in line"}},
                        {"openai (cloud) if paid"}};
-  };
+  });
   return r;
 }
 std::uint64_t spread(std::uint64_t n) { return n << 45; } // ids whose first characters differ
@@ -143,11 +143,11 @@ TEST_F(LedgerTest, AFullRingDropsTheOldestAndCountsThem) {
   auto ledger = open();
   std::latch writing(1), go_on(1);
   auto blocker = receipt(1);
-  blocker.explain = [&] {
+  blocker.explain = std::make_shared<const std::function<Explanation()>>([&] {
     writing.count_down();
     go_on.wait();
     return Explanation{};
-  };
+  });
   ledger->post(std::move(blocker));
   writing.wait(); // the writer is busy: everything now stays in the ring
   for (std::uint64_t n = 0; n < 8192 + 100; ++n) ledger->post(receipt(spread(1) + n));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/call.hpp"
@@ -42,11 +43,14 @@ struct Explanation {
   std::vector<std::string> counterfactuals;
 };
 
+// Shared by receipts that were judged alike.
+using Explain = std::shared_ptr<const std::function<Explanation()>>;
+
 struct Receipt {
   CallId id{};
   WallTime at{};
-  std::string endpoint; // "chat.completions"
-  std::string caller;   // product token of the user agent
+  std::string_view endpoint; // "chat.completions"; static text
+  std::string caller;        // product token of the user agent
   std::string asked_model;
   bool stream = false;
   Outcome outcome = Outcome::Answered;
@@ -65,7 +69,7 @@ struct Receipt {
   // Equal keys, equal explanations: what the sentences depend on, hashed. 0: always render.
   std::uint64_t explain_key = 0;
   // Made on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
-  std::move_only_function<Explanation()> explain;
+  Explain explain;
 };
 
 } // namespace intertie::ledger

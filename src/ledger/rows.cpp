@@ -66,7 +66,7 @@ std::span<const store::Migration> schema() { return kSchema; }
 void Rendered::render(Receipt& r) {
   if (r.explain_key != 0 && r.explain_key == key) return;
   Explanation explanation;
-  if (r.explain) explanation = r.explain();
+  if (r.explain) explanation = (*r.explain)();
   key = r.explain_key;
   judged = array_of(explanation.judged);
   counterfactuals = array_of(explanation.counterfactuals);

@@ -20,6 +20,7 @@ class EventSource final : public Source<Delta> {
 
   Task<Result<std::optional<Delta>>> next() override {
     if (done_) co_return std::optional<Delta>{};
+    if (slot_) slot_->progress();
     for (;;) {
       auto bytes = co_await reply_.read();
       if (!bytes) co_return std::unexpected(std::move(bytes).error());
@@ -44,6 +45,7 @@ class EventSource final : public Source<Delta> {
         if (delta.raw.empty()) delta.shape = DeltaShape::Progress;
       }
       if (done_) slot_.reset();
+      if (slot_) slot_->pausing();
       co_return delta;
     }
   }

@@ -23,7 +23,8 @@ class LocalSlot {
   virtual ~LocalSlot() = default;
   virtual const std::string& socket() const = 0;
   virtual const Secret& api_key() const = 0;
-  virtual void progress() = 0;                       // an event came: the watchdog's food
+  virtual void progress() = 0;                       // an event came, or we wait for one: the watchdog's food
+  virtual void pausing() = 0;                        // the client is slow: until progress() silence is ours
   virtual void finished(const Timings& timings) = 0; // measured speeds
 };
 using AcquireLocal = std::function<Task<Result<std::unique_ptr<LocalSlot>>>(std::string model, Call& call)>;
