@@ -503,8 +503,8 @@ NOT_BEGUN = {"nothing", "only-done", "cut-at-once", "error-at-once", "bad-chunk-
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_broken_stream(make, upstream, name):
-    """After the first byte: what came, then an error event, then [DONE]; no silent cut, no fake normal finish. Before it:
-    a plain error, with its status."""
+    """After the first byte: what came, then an error event, then [DONE]; no silent cut, no fake normal finish. Before
+    it: a plain error, with its status."""
     upstream.then(STREAMS[name])
     one = make(config(provider("fakecloud", upstream.base_url, extra=IMPATIENT)))
     answer = one.chat(model=BIG, stream=True)

@@ -243,7 +243,7 @@ def test_config_error(home, engine):
 
 
 def test_clock_is_behind(home, engine, make):
-    """A decision's id holds its time: the newest one is moved 40 days ahead, as if the clock had been set back since."""
+    """A decision's id holds its time: the newest one is moved 40 days ahead, as if the clock had gone back since."""
     one = make(config(engine="none"), home=home)
     one.chat("Hi")
     one.explain()
