@@ -53,6 +53,17 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::ranges::equal(a, b, [](char x, char y) { return lower(x) == lower(y); });
 }
 
+std::string percent_decode(std::string_view t) {
+  auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; };
+  std::string out;
+  for (std::size_t i = 0; i < t.size(); ++i) {
+    bool escape = t[i] == '%' && i + 2 < t.size() && digit(t[i + 1]) >= 0 && digit(t[i + 2]) >= 0;
+    out += escape ? static_cast<char>(digit(t[i + 1]) * 16 + digit(t[i + 2])) : t[i];
+    if (escape) i += 2;
+  }
+  return out;
+}
+
 std::string_view trim(std::string_view t) {
   auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   while (!t.empty() && blank(t.front())) t.remove_prefix(1);

@@ -17,6 +17,7 @@ void append_utf8(std::string& out, char32_t code);
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 std::string lower(std::string_view text);
 bool equal_ignoring_case(std::string_view a, std::string_view b);
+std::string percent_decode(std::string_view text);   // RFC 3986; what is no valid escape stays as it is
 std::string_view trim(std::string_view text);
 std::vector<std::string_view> split(std::string_view text, char separator);
 

@@ -14,7 +14,8 @@ ModelFacts Catalogue::facts_of(const provider::Provider& provider, const provide
   facts.place = standing.place;
   facts.trust = standing.trust;
   facts.paid = standing.paid;
-  facts.key_missing = provider.auth != provider::Auth::None && !provider.spec->key_env.empty() && provider.key.empty();
+  facts.key_missing = provider.auth != provider::Auth::None && provider.key.empty() &&
+                      (!provider.spec->key_env.empty() || !provider.key_source.empty());
   facts.caps = model.caps;
   facts.caps_known = model.caps_known;
   facts.context = model.context;

@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "core/log.hpp"
+#include "core/text.hpp"
 #include "engine/legs.hpp"
 #include "guard/clear.hpp"
 #include "guard/scan.hpp"
 
 namespace intertie::engine {
 namespace {
+
+constexpr std::size_t kWishes = 5;   // "auto" and its variants, which every catalogue knows
 
 // What was judged, and all that its sentences need.
 struct Judgement {
@@ -43,6 +49,18 @@ void gather(Passage& p, const Call& call, const Ask& ask, const Asked& asked, co
   p.candidates = p.catalogue->candidates(p.signals.wish, call.clock.now(), p.made_up);
 }
 
+// Only some candidates of a named model are judged; whoever mistypes one wants to hear of all.
+void suggest(Passage& p, const Ask& ask) {
+  auto names = p.catalogue->names();
+  auto near = text::suggest(ask.model, names);
+  auto& message = p.plan.refusal->message;
+  if (names.size() > kWishes && !near.empty())
+    message = fmt::format("there is no model \"{}\": did you mean \"{}\"?", ask.model.substr(0, 128), fmt::join(near, "\" or \""));
+  else if (names.size() > kWishes)
+    message = fmt::format("there is no model \"{}\": GET /v1/models lists what there is, and \"auto\" picks one",
+                          ask.model.substr(0, 128));
+}
+
 void decide(Passage& p, const Ask& ask) {
   // The scan runs only if decide() asks: where nothing may leave the device, nothing needs scanning for egress.
   auto data_class = [&] {
@@ -50,6 +68,7 @@ void decide(Passage& p, const Ask& ask) {
     return p.findings.highest(p.policy->matrix.unknown);
   };
   p.plan = route::decide(p.signals, *p.policy, p.candidates, data_class);
+  if (p.plan.refusal && p.plan.refusal->code == "model_not_found") suggest(p, ask);
 }
 
 ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask, const Asked& asked, const Clock& clock) {
@@ -146,6 +165,8 @@ std::string reason_sentence(const Judgement& p, const route::Leg& leg) {
 
 void keep_health(const Reachable* reachable, const std::optional<Failure>& failure, const Call& call, TimePoint now) {
   if (reachable == nullptr || call.cancellation.reason() == CancelReason::ClientGone) return;
+  if (failure && facts(failure->fault).hard_down)
+    log::error("{}; it is out of use until the configuration changes", failure->message);
   if (failure) reachable->health->failed(*failure, now);
   else reachable->health->succeeded();
 }
@@ -158,6 +179,12 @@ void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask,
   receipt.usage.measured = usage.measured;
   receipt.price_known = facts.price.known;
   receipt.micro_usd += ledger::cost(usage, facts.price);
+}
+
+bool may_run_again(const LegEnd& end, const Call& call, const Reply& reply) {
+  if (!end.failure || end.client_gone || call.cancellation.cancelled() || reply.committed()) return false;
+  const auto& f = *end.failure;
+  return f.kind == FailureKind::UpstreamBroken || (f.kind == FailureKind::Unavailable && f.code.empty());
 }
 
 // Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
@@ -181,6 +208,12 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
                             budget};
     auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
+    if (reachable == nullptr && may_run_again(end, call, reply)) {
+      // The child died under it and no byte was delivered: once more, when its supervisor has another ready.
+      reply.restart();
+      if (auto again = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
+        end = co_await run_leg(call, std::move(*again), target, keepalive_after, reply, opener);
+    }
     auto now = call.clock.now();
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);
     settle_receipt(p.receipt, end, ask, *leg.model);
@@ -211,6 +244,8 @@ ledger::Outcome outcome_of(const Call& call, const Reply& reply, const std::opti
 Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services) {
   Passage p;
   services.metrics.started();
+
+  reply.identify(call.id);
 
   // What is known: the policy and catalogue of this moment, the model's name, sizes, needs, hints.
   gather(p, call, ask, asked, services);

@@ -32,6 +32,7 @@ struct Answering {
 class Reply {
  public:
   virtual ~Reply() = default;
+  virtual void identify(CallId id) = 0;                            // the decision's id, on every answer and refusal
   virtual void answering(const Answering& answering) = 0;          // before the first write of a leg; may come again
   virtual Task<Result<>> write(const Delta& delta) = 0;
   virtual Task<Result<>> keep_alive() = 0;                         // commits a stream with a comment; nothing otherwise

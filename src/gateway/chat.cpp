@@ -75,7 +75,8 @@ Task<void> list_models(Gateway& gateway, net::Exchange& exchange) {
     (void)co_await exchange.respond(200, "application/json", {}, wire::render_model_list(models));
     co_return;
   }
-  auto id = exchange.path().substr(kPrefix.size());
+  auto decoded = text::percent_decode(exchange.path().substr(kPrefix.size()));   // SDKs send provider%2Fmodel
+  std::string_view id = decoded;
   for (std::size_t i = 0; i < models.size(); ++i) {
     bool bare = i > 0 && catalogue->entries()[i - 1].facts.name == id;
     if (models[i].id != id && !bare) continue;

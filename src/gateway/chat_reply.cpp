@@ -39,16 +39,16 @@ ChatReply::ChatReply(net::Exchange& exchange, const Ask& ask, const Clock& clock
     : exchange_(exchange), clock_(clock), stream_(ask.stream), include_usage_(ask.include_usage) {}
 
 void ChatReply::answering(const engine::Answering& a) {
-  id_ = to_string(a.id);
   place_ = to_string(a.place);
   model_ = header_safe(fmt::format("{}/{}", a.provider, a.model));
   reason_ = header_safe(a.reason);
 }
 
 std::span<const net::Header> ChatReply::headers() {
-  headers_ = {{{"X-Intertie-Place", place_}, {"X-Intertie-Decision", id_}, {"X-Intertie-Model", model_},
+  headers_ = {{{"X-Intertie-Decision", id_}, {"X-Intertie-Place", place_}, {"X-Intertie-Model", model_},
                {"X-Intertie-Reason", reason_}}};
-  return id_.empty() ? std::span<const net::Header>{} : std::span<const net::Header>{headers_};
+  // A refusal ran nowhere: it has a decision's id and nothing else.
+  return std::span<const net::Header>{headers_}.first(place_.empty() ? 1 : headers_.size());
 }
 
 // A client that asked for usage gets it before [DONE]; when upstream sent none, both wait for finish().

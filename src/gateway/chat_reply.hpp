@@ -14,6 +14,7 @@ namespace intertie::gateway {
 class ChatReply final : public engine::Reply {
  public:
   ChatReply(net::Exchange& exchange, const Ask& ask, const Clock& clock);
+  void identify(CallId id) override { id_ = to_string(id); }
   void answering(const engine::Answering& answering) override;
   Task<Result<>> write(const Delta& delta) override;
   Task<Result<>> keep_alive() override;

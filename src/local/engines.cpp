@@ -1,5 +1,6 @@
 #include "local/engines.hpp"
 
+#include <future>
 #include <pthread.h>
 
 #include <thread>
@@ -109,7 +110,12 @@ Result<std::unique_ptr<Engines>> Engines::start(Settings settings, const Clock& 
   if (settings.runtime_dir.empty() || settings.runtime_dir.size() + 40 > kLongestSocket)
     return bad_request(fmt::format("the runtime folder \"{}\" is {}: sockets live there and may have 107 characters at most",
                                    settings.runtime_dir, settings.runtime_dir.empty() ? "missing" : "too long"));
-  return std::unique_ptr<Engines>(new Engines(std::make_unique<Impl>(std::move(settings), clock, limits)));
+  std::unique_ptr<Engines> engines(new Engines(std::make_unique<Impl>(std::move(settings), clock, limits)));
+  // Whoever says that it listens must know its models: the first scan is worth a moment (headers only, some ms).
+  auto scanned = std::make_shared<std::promise<void>>();
+  engines->impl_->post([scanned](Supervisor&) { scanned->set_value(); });
+  (void)scanned->get_future().wait_for(seconds{3});
+  return engines;
 }
 
 Task<Result<Lease>> Engines::acquire(std::string model, Call& call) {

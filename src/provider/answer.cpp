@@ -15,50 +15,62 @@ namespace {
 
 class EventSource final : public Source<Delta> {
  public:
-  EventSource(net::Reply reply, bool drop_usage, std::unique_ptr<LocalSlot> slot)
-      : reply_(std::move(reply)), slot_(std::move(slot)), drop_usage_(drop_usage) {}
+  EventSource(net::Reply reply, std::string provider, bool drop_usage, std::unique_ptr<LocalSlot> slot,
+              std::optional<wire::StreamRepair> repair)
+      : reply_(std::move(reply)), provider_(std::move(provider)), slot_(std::move(slot)), repair_(std::move(repair)),
+        drop_usage_(drop_usage) {}
 
   Task<Result<std::optional<Delta>>> next() override {
     if (done_) co_return std::optional<Delta>{};
     if (slot_) slot_->progress();
     for (;;) {
       auto bytes = co_await reply_.read();
-      if (!bytes) co_return std::unexpected(std::move(bytes).error());
-      Delta delta;
-      if (bytes->empty()) {
-        delta.raw = framer_.end();
-        done_ = true;
-      } else {
-        CO_TRY(delta.raw, framer_.feed(*bytes));
-        if (delta.raw.empty()) continue;
-      }
-      if (slot_) slot_->progress();
-      if (!delta.raw.empty())
-        if (auto read = wire::read_chat_events(delta.raw, delta); !read) co_return std::unexpected(std::move(read).error());
-      finished_ = finished_ || delta.finished;
-      if (done_ && !finished_) co_return cut_short();
-      if (slot_ && delta.timings) slot_->finished(*delta.timings);
-      done_ = done_ || delta.last;
-      delta.last = done_;
-      if (slot_ || drop_usage_) {
-        delta.raw = wire::client_events(delta.raw, drop_usage_, kept_);
-        if (delta.raw.empty()) delta.shape = DeltaShape::Progress;
-      }
-      if (done_) slot_.reset();
-      if (slot_) slot_->pausing();
-      co_return delta;
+      if (!bytes) co_return std::unexpected(of_provider(provider_, std::move(bytes).error()));
+      auto delta = take(*bytes);
+      if (!delta) co_return std::unexpected(of_provider(provider_, std::move(delta).error()));
+      if (*delta) co_return delta;
     }
   }
 
  private:
-  static Result<std::optional<Delta>> cut_short() {
-    return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the answer ended early: upstream closed the stream "
-                "without a finish_reason");
+  // What these bytes complete, if anything; empty bytes are the end.
+  Result<std::optional<Delta>> take(std::string_view bytes) {
+    Delta delta;
+    if (bytes.empty()) {
+      delta.raw = framer_.end();
+      done_ = true;
+    } else {
+      TRY(delta.raw, framer_.feed(bytes));
+      if (delta.raw.empty()) return std::optional<Delta>{};
+    }
+    if (slot_) slot_->progress();
+    if (!delta.raw.empty()) TRY_VOID(wire::read_chat_events(delta.raw, delta));
+    pieces_ += delta.pieces;
+    finished_ = finished_ || delta.finished;
+    // [DONE] without a finish_reason is forgetful, an end without either is a cut, and [DONE] alone is no answer.
+    bool forgetful = repair_ && pieces_ > 0 && delta.last;
+    done_ = done_ || delta.last;
+    if (done_ && !finished_ && !forgetful)
+      return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
+                  "the answer ended early: the stream was closed without a finish_reason");
+    if (slot_ && delta.timings) slot_->finished(*delta.timings);
+    delta.last = done_;
+    if (repair_) delta.raw = repair_->put_right(delta.raw, finished_);
+    if (slot_ || drop_usage_) {
+      delta.raw = wire::client_events(delta.raw, drop_usage_, kept_);
+      if (delta.raw.empty()) delta.shape = DeltaShape::Progress;
+    }
+    if (done_) slot_.reset();
+    if (slot_) slot_->pausing();
+    return delta;
   }
   net::Reply reply_;
+  std::string provider_;
   std::unique_ptr<LocalSlot> slot_;
+  std::optional<wire::StreamRepair> repair_;
   wire::SseFramer framer_;
   std::string kept_;
+  std::uint32_t pieces_ = 0;
   bool drop_usage_;
   bool finished_ = false;
   bool done_ = false;
@@ -115,8 +127,14 @@ bool has_any(std::string_view body, std::initializer_list<std::string_view> mark
 
 } // namespace
 
-std::unique_ptr<Source<Delta>> event_source(net::Reply reply, bool drop_usage, std::unique_ptr<LocalSlot> slot) {
-  return std::make_unique<EventSource>(std::move(reply), drop_usage, std::move(slot));
+Failure of_provider(std::string_view provider, Failure failure) {
+  if (!provider.empty() && failure.kind != FailureKind::Cancelled) failure.message = fmt::format("{}: {}", provider, failure.message);
+  return failure;
+}
+
+std::unique_ptr<Source<Delta>> event_source(net::Reply reply, std::string provider, bool drop_usage,
+                                            std::unique_ptr<LocalSlot> slot, std::optional<wire::StreamRepair> repair) {
+  return std::make_unique<EventSource>(std::move(reply), std::move(provider), drop_usage, std::move(slot), std::move(repair));
 }
 std::unique_ptr<Source<Delta>> whole_source(net::Reply reply, const Delta& answer) {
   return std::make_unique<WholeSource>(std::move(reply), answer);
@@ -140,7 +158,8 @@ Failure classify(std::string_view provider, int status, std::string_view content
       error == std::errc{} && wait >= 0)
     failure.retry_after = seconds{std::min(wait, 3600)};
   failure.upstream_status = status;
-  if (is_json) failure.upstream_body = std::string(body);
+  // Whose key it is, the client can't know: there our own words help more than the provider's.
+  if (is_json && row.fault != Fault::Auth) failure.upstream_body = std::string(body);
   return failure;
 }
 

@@ -7,11 +7,16 @@
 #include "core/stream.hpp"
 #include "net/client.hpp"
 #include "provider/open.hpp"
+#include "wire/repair.hpp"
 
 namespace intertie::provider {
 
-// Server-sent events. `drop_usage`: the usage event was our wish, not the client's. `slot` is held until the end.
-std::unique_ptr<Source<Delta>> event_source(net::Reply reply, bool drop_usage, std::unique_ptr<LocalSlot> slot);
+// Server-sent events of `provider` (its name, for the person). `drop_usage`: the usage event was our wish, not the client's.
+// `slot` is held until the end. `repair` puts right what other people's servers leave out; null for our own engine.
+std::unique_ptr<Source<Delta>> event_source(net::Reply reply, std::string provider, bool drop_usage,
+                                            std::unique_ptr<LocalSlot> slot, std::optional<wire::StreamRepair> repair);
+// Says whose failure it is: "NAME: the upstream closed …".
+Failure of_provider(std::string_view provider, Failure failure);
 // One JSON answer, already read; `answer.raw` lives in `reply`.
 std::unique_ptr<Source<Delta>> whole_source(net::Reply reply, const Delta& answer);
 

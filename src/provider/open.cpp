@@ -112,15 +112,17 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view 
   auto reply = co_await client_.send(endpoint, request, call, timeouts);
   if (!reply) {
     auto failure = std::move(reply).error();
-    if (failure.fault == Fault::Transient) failure.fault = Fault::LocalResource;
-    co_return std::unexpected(std::move(failure));
+    // A child that dies takes its connections along; its supervisor starts another.
+    if (failure.fault == Fault::Transient || failure.fault == Fault::BrokenAnswer) failure.fault = Fault::LocalResource;
+    co_return std::unexpected(of_provider("the local engine", std::move(failure)));
   }
   slot->progress();
   if (reply->status() != 200) {
     CO_TRY(auto body, co_await reply->read_all(kMaxErrorBody));
     co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", body));
   }
-  co_return Stream<Delta>(event_source(std::move(*reply), !(ask.stream && ask.include_usage), std::move(slot)));
+  co_return Stream<Delta>(event_source(std::move(*reply), "the local engine", !(ask.stream && ask.include_usage),
+                                           std::move(slot), std::nullopt));
 }
 
 Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, Call& call) {
@@ -142,24 +144,29 @@ Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, C
   net::Request request{.head = target.remote->head(target.model, scratch), .body = pieces};
   auto timeouts = provider.timeouts;
   timeouts.first_byte = std::min(timeouts.first_byte, target.budget);
-  CO_TRY(auto reply, co_await client_.send(provider.url.endpoint, request, call, timeouts));
+  auto sent = co_await client_.send(provider.url.endpoint, request, call, timeouts);
+  if (!sent) co_return std::unexpected(of_provider(provider.name, std::move(sent).error()));
+  auto reply = std::move(*sent);
   if (reply.status() != 200) {
     CO_TRY(auto body, co_await reply.read_all(kMaxErrorBody));
     co_return std::unexpected(
         classify(provider.name, reply.status(), reply.header("content-type"), reply.header("retry-after"), body));
   }
-  if (reply.event_stream()) co_return Stream<Delta>(event_source(std::move(reply), our_usage, nullptr));
+  if (reply.event_stream()) {
+    auto created = std::chrono::duration_cast<seconds>(call.clock.wall().time_since_epoch()).count();
+    co_return Stream<Delta>(event_source(std::move(reply), provider.name, our_usage, nullptr,
+                                         wire::StreamRepair(std::string(target.model), created)));
+  }
   if (reply.header("content-type").find("json") == std::string_view::npos)
     co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
                    fmt::format("{} answered with something that is not JSON ({}); is its base_url right?", provider.name,
                                std::string(reply.header("content-type")).substr(0, 60)));
-  CO_TRY(auto body, co_await reply.read_all(kMaxAnswer));
+  auto read_body = co_await reply.read_all(kMaxAnswer);
+  if (!read_body) co_return std::unexpected(of_provider(provider.name, std::move(read_body).error()));
+  auto body = *read_body;
   Delta answer;
-  if (auto read = wire::read_chat_answer(body, answer); !read) {
-    auto failure = std::move(read).error();
-    failure.message = fmt::format("{}: {}", provider.name, failure.message);
-    co_return std::unexpected(std::move(failure));
-  }
+  if (auto read = wire::read_chat_answer(body, answer); !read)
+    co_return std::unexpected(of_provider(provider.name, std::move(read).error()));
   co_return Stream<Delta>(whole_source(std::move(reply), answer));
 }
 

@@ -38,8 +38,8 @@ Span span(std::size_t begin, std::size_t end) {
 }
 } // namespace
 
-std::vector<Field> top_level_fields(std::string_view t) {
-  std::vector<Field> fields;
+std::vector<Member> top_level_fields(std::string_view t) {
+  std::vector<Member> fields;
   std::size_t i = skip_blank(t, 0);
   if (i >= t.size() || t[i] != '{') return fields;
   for (i = skip_blank(t, i + 1); i < t.size() && t[i] == '"';) {
@@ -55,14 +55,14 @@ std::vector<Field> top_level_fields(std::string_view t) {
   return fields;
 }
 
-const Field* BodyEdits::find(std::string_view key) const {
-  auto at = std::ranges::find_if(fields_, [&](const Field& f) {
+const Member* BodyEdits::find(std::string_view key) const {
+  auto at = std::ranges::find_if(fields_, [&](const Member& f) {
     return body_.substr(f.key.begin, f.key.end - f.key.begin) == key;
   });
   return at == fields_.end() ? nullptr : &*at;
 }
 
-BodyEdits::Change& BodyEdits::change(const Field* field) {
+BodyEdits::Change& BodyEdits::change(const Member* field) {
   auto at = std::ranges::find(changes_, field, &Change::field);
   if (at != changes_.end()) return *at;
   auto text = [&](Span s) { return std::string(body_.substr(s.begin, s.end - s.begin)); };
@@ -70,17 +70,17 @@ BodyEdits::Change& BodyEdits::change(const Field* field) {
 }
 
 void BodyEdits::set(std::string_view key, std::string_view value) {
-  if (const Field* field = find(key)) { change(field).value = value; return; }
+  if (const Member* field = find(key)) { change(field).value = value; return; }
   json::append_string(added_, key);
   added_ += ':';
   added_ += value;
   added_ += ',';
 }
 void BodyEdits::rename(std::string_view key, std::string_view to) {
-  if (const Field* field = find(key)) change(field).key = to;
+  if (const Member* field = find(key)) change(field).key = to;
 }
 void BodyEdits::remove(std::string_view key) {
-  if (const Field* field = find(key)) change(field).removed = true;
+  if (const Member* field = find(key)) change(field).removed = true;
 }
 
 std::vector<Edit> BodyEdits::edits() const {

@@ -10,12 +10,12 @@
 
 namespace intertie::wire {
 
-struct Field {
+struct Member {
   Span key;      // between the quotes
   Span value;    // the value's bytes
 };
 // In order of appearance. `object` must be valid JSON and an object.
-std::vector<Field> top_level_fields(std::string_view object);
+std::vector<Member> top_level_fields(std::string_view object);
 
 // Builds the edits of one outgoing body; give it changes in any order, then edits() sorts them.
 class BodyEdits {
@@ -28,11 +28,11 @@ class BodyEdits {
   std::vector<Edit> edits() const;
 
  private:
-  struct Change { const Field* field; bool removed = false; std::string key, value; };
-  const Field* find(std::string_view key) const;
-  Change& change(const Field* field);
+  struct Change { const Member* field; bool removed = false; std::string key, value; };
+  const Member* find(std::string_view key) const;
+  Change& change(const Member* field);
   std::string_view body_;
-  std::vector<Field> fields_;
+  std::vector<Member> fields_;
   std::vector<Change> changes_;
   std::string added_;
 };

@@ -8,10 +8,18 @@
 #include "core/json.hpp"
 #include "wire/ask_keys.hpp"
 #include "wire/chat.hpp"
+#include "wire/fields.hpp"
 #include "wire/json_visit.hpp"
 
 namespace intertie::wire {
 namespace {
+// tool_choice "none": the tools are there to be read about, not to be called.
+bool forbids_tools(std::string_view body) {
+  for (const auto& field : top_level_fields(body))
+    if (body.substr(field.key.begin, field.key.end - field.key.begin) == "tool_choice")
+      return body.substr(field.value.begin, field.value.end - field.value.begin) == "\"none\"";
+  return false;
+}
 constexpr int kMostDepth = 48;
 constexpr std::uint32_t kMostMessages = 20'000, kMostTools = 512;
 constexpr std::size_t kMostTexts = 1'000'000, kMostModelName = 512;
@@ -211,7 +219,9 @@ bool AskReader::integer(Value& value, std::string_view name, std::optional<std::
   if (*number == -1) return true;   // llama.cpp's way to say "no limit"
   if (*number < least)
     return refuse(fmt::format("'{}' must be at least {}", name, least), "invalid_value", std::string(name));
-  out = static_cast<std::uint32_t>(std::min<std::int64_t>(*number, UINT32_MAX));
+  if (*number > INT32_MAX)
+    return refuse(fmt::format("'{}' must be at most {}", name, INT32_MAX), "invalid_value", std::string(name));
+  out = static_cast<std::uint32_t>(*number);
   return true;
 }
 
@@ -290,7 +300,7 @@ bool AskReader::definitions(Value& value, std::string_view name) {
                     std::string(name));
     return walk(inner, Position::ToolDefinition);
   });
-  if (ask_.tools > 0) need(Cap::Tools);
+  if (ask_.tools > 0 && !forbids_tools(body_)) need(Cap::Tools);
   return good;
 }
 
