@@ -21,6 +21,8 @@
 
 namespace intertie::local {
 namespace {
+// A person who asks again at once shouldn't pay for breaking a calibration off.
+constexpr milliseconds kCalm{700};
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 
@@ -141,7 +143,8 @@ Task<> Supervisor::watch(ModelPtr model, RunPtr run) {
       drain(*model, false);
       continue;
     }
-    if (idle && limits_.calibrate && !run->calibrated && !model->rates.measured && !run->stopping) {
+    bool unmeasured = idle && limits_.calibrate && !run->calibrated && !model->rates.measured && !run->stopping;
+    if (unmeasured && now - model->last_used >= kCalm) {
       co_await calibrate(model, run);
       continue;
     }
@@ -156,6 +159,7 @@ Task<> Supervisor::watch(ModelPtr model, RunPtr run) {
     }
     if (run->exited || !run->stuck.empty()) break;
     auto next = std::min(health_due - now, TimePoint::duration{limits_.health_every});
+    if (unmeasured) next = std::min(next, model->last_used + kCalm - now);
     if (leaves) next = std::min(next, model->last_used + keep - now);
     co_await pause(run, std::max(milliseconds{1}, std::chrono::ceil<milliseconds>(next)));
   }

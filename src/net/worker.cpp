@@ -108,12 +108,15 @@ void Worker::Core::set_pace(milliseconds pace) {
 void Worker::Core::tick() {
   Pace pace = std::exchange(wanted_fast_, false) ? Pace::Urgent : Pace::Off;
   if (stopping_ && std::chrono::steady_clock::now() >= kill_at_) {
-    if (killed_) {
+    if (killed_ && !cut_) {
+      cut();
+    } else if (killed_) {
       log::warn("stopping: some work did not end in time and was dropped");
       context.stop();
       return;
+    } else {
+      kill();
     }
-    kill();
   }
   TimePoint now = clock.now();
   for (Watched* watch = watched; watch != nullptr;) {
@@ -156,13 +159,19 @@ void Worker::Core::stop(milliseconds grace) {
 }
 
 void Worker::Core::kill() {
+  // What runs is told first and gets a moment to say so to its client; only then are the connections cut.
   killed_ = true;
-  kill_at_ = std::chrono::steady_clock::now() + seconds{2};
+  kill_at_ = std::chrono::steady_clock::now() + milliseconds{500};
   for (Watched* watch = watched; watch != nullptr;) {
     Watched* next = watch->next_;
     watch->call_.cancellation.fire(CancelReason::Stopping);
     watch = next;
   }
+}
+
+void Worker::Core::cut() {
+  cut_ = true;
+  kill_at_ = std::chrono::steady_clock::now() + seconds{2};
   for (auto* member = members_; member != nullptr;) {
     auto* next = member->next();
     member->self().on_kill();

@@ -99,6 +99,7 @@ class Worker::Core {
   void tick();
   void stop(milliseconds grace);
   void kill();
+  void cut();
   using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   Linked<Swept>* swept_ = nullptr;
@@ -106,7 +107,8 @@ class Worker::Core {
   milliseconds pace_{0};           // 0: the timer is off
   bool wanted_fast_ = false;
   bool stopping_ = false;
-  bool killed_ = false;
+  bool killed_ = false;            // calls cancelled
+  bool cut_ = false;               // connections closed
   TimePoint kill_at_ = kNever;     // on the steady clock: stopping is about real time
 
  public:
