@@ -97,6 +97,8 @@ std::uint64_t explain_key(const Passage& p, std::string_view asked_model) {
     hash = (hash ^ word) * 0xBF58476D1CE4E5B9;
     hash ^= hash >> 31;
   };
+  static const std::uint64_t kProcess = make_call_id(SystemClock{}.wall()).value;   // versions count from each start
+  mix(kProcess);
   mix(p.versions);
   for (const auto& c : p.candidates) mix((std::uint64_t{c.id} << 8) | static_cast<std::uint64_t>(c.condition));
   for (const auto& r : p.plan.reasons) {

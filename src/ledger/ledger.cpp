@@ -24,8 +24,8 @@ std::string_view to_string(Outcome outcome) {
 // without a timer while there is nothing to do; the first post after that wakes it, the others of a batch don't.
 class Ledger::Impl {
  public:
-  Impl(store::Database database, store::Statement insert_row)
-      : database_(std::move(database)), insert_(std::move(insert_row)), writer_([this] { write_until_stopped(); }) {}
+  Impl(store::Database database, Writer rows)
+      : database_(std::move(database)), rows_(std::move(rows)), writer_([this] { write_until_stopped(); }) {}
   ~Impl() {
     {
       std::lock_guard lock(mutex_);
@@ -118,11 +118,12 @@ class Ledger::Impl {
     return written;
   }
   Result<> write_rows(std::vector<Receipt>& batch, std::size_t& written) {
+    rows_.forget();
     TRY(auto transaction, begin_patiently());
     std::size_t rows = 0;
     std::optional<Failure> first;
     for (auto& receipt : batch) {
-      if (auto result = insert(insert_, receipt, rendered_); result) ++rows;
+      if (auto result = rows_.insert(receipt); result) ++rows;
       else if (!first) first = std::move(result).error();
     }
     TRY_VOID(transaction.commit());
@@ -142,8 +143,7 @@ class Ledger::Impl {
   }
 
   store::Database database_;
-  store::Statement insert_;
-  Rendered rendered_;                             // writer only
+  Writer rows_;
   mutable std::mutex mutex_;
   std::condition_variable wake_, settled_;
   std::vector<Receipt> pending_;
@@ -163,8 +163,8 @@ Ledger::~Ledger() = default;
 Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& file) {
   TRY(auto database, store::Database::open(file, store::Mode::ReadWrite));
   TRY_VOID(database.migrate(schema()));
-  TRY(auto insert_row, database.prepare(kInsert));
-  return std::unique_ptr<Ledger>(new Ledger(std::make_unique<Impl>(std::move(database), std::move(insert_row))));
+  TRY(auto rows, Writer::open(database));
+  return std::unique_ptr<Ledger>(new Ledger(std::make_unique<Impl>(std::move(database), std::move(rows))));
 }
 void Ledger::post(Receipt receipt) { impl_->post(std::move(receipt)); }
 void Ledger::flush() { impl_->flush(); }

@@ -12,8 +12,12 @@
 namespace intertie::ledger {
 namespace {
 constexpr std::array<store::Migration, 1> kSchema{{
-    // 1: one row per request, in the order of its id, which is the order of time: one tree to write, at its end. Lists are JSON texts: they are only ever shown whole.
-    {"CREATE TABLE IF NOT EXISTS receipts("
+    // 1: one row per request, in the order of its id, which is the order of time: one tree to write, at its end. Its
+    // explanation is a row of its own, shared by requests that were judged alike. Lists are JSON texts: they are only
+    // ever shown whole.
+    {"CREATE TABLE IF NOT EXISTS explanations("
+     "key INTEGER PRIMARY KEY, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL);"
+     "CREATE TABLE IF NOT EXISTS receipts("
      "id TEXT NOT NULL PRIMARY KEY, at_ms INTEGER NOT NULL, endpoint TEXT NOT NULL, caller TEXT NOT NULL, "
      "asked_model TEXT NOT NULL, provider TEXT, model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT "
      "NULL, "
@@ -21,7 +25,7 @@ constexpr std::array<store::Migration, 1> kSchema{{
      "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, measured INTEGER NOT NULL, micro_usd "
      "INTEGER, "
      "decide_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, total_us INTEGER NOT NULL, policy TEXT NOT NULL, "
-     "legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL) WITHOUT ROWID;"},
+     "legs TEXT NOT NULL, explanation INTEGER NOT NULL) WITHOUT ROWID;"},
 }};
 
 std::string array_of(const std::vector<std::string>& texts) {
@@ -63,17 +67,29 @@ std::string utc(std::int64_t ms) {
 
 std::span<const store::Migration> schema() { return kSchema; }
 
-void Rendered::render(Receipt& r) {
-  if (r.explain_key != 0 && r.explain_key == key) return;
+Result<> Writer::explain(Receipt& r, std::int64_t& key) {
+  if (r.explain_key != 0 && r.explain_key == last_key_) {
+    key = static_cast<std::int64_t>(last_key_);
+    return {};
+  }
   Explanation explanation;
   if (r.explain) explanation = (*r.explain)();
-  key = r.explain_key;
-  judged = array_of(explanation.judged);
-  counterfactuals = array_of(explanation.counterfactuals);
+  last_key_ = r.explain_key;
+  key = static_cast<std::int64_t>(r.explain_key != 0 ? r.explain_key : r.id.value);
+  explanation_.bind(1, key).bind(2, array_of(explanation.judged)).bind(3, array_of(explanation.counterfactuals));
+  return explanation_.run();
 }
 
-Result<> insert(store::Statement& row, Receipt& r, Rendered& rendered) {
-  rendered.render(r);
+Result<Writer> Writer::open(store::Database& database) {
+  TRY(auto row, database.prepare(kInsert));
+  TRY(auto explanation, database.prepare(kInsertExplanation));
+  return Writer(std::move(row), std::move(explanation));
+}
+
+Result<> Writer::insert(Receipt& r) {
+  std::int64_t explanation = 0;
+  TRY_VOID(explain(r, explanation));
+  auto& row = row_;
   const LegTried* last = r.legs.empty() ? nullptr : &r.legs.back();
   row.bind(1, to_string(r.id))
       .bind(2, std::int64_t{r.at.time_since_epoch().count()})
@@ -91,8 +107,7 @@ Result<> insert(store::Statement& row, Receipt& r, Rendered& rendered) {
   if (r.price_known) row.bind(18, r.micro_usd);
   else row.bind_null(18);
   row.bind(19, std::int64_t{r.decide_us}).bind(20, std::int64_t{r.first_token_us}).bind(21, std::int64_t{r.total_us});
-  row.bind(22, r.policy_digest).bind(23, array_of(r.legs)).bind(24, rendered.judged);
-  row.bind(25, rendered.counterfactuals);
+  row.bind(22, r.policy_digest).bind(23, array_of(r.legs)).bind(24, explanation);
   return row.run();
 }
 

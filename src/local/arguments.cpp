@@ -17,6 +17,7 @@ constexpr std::uint32_t kDefaultContext = 8192;
 constexpr std::uint32_t kMostContext = 1u << 24;
 constexpr std::uint32_t kMostSlots = 64;
 constexpr std::uint64_t kMiB = 1u << 20;
+constexpr double kLongestBatch = 0.18;     // seconds: a cancelled prompt ends with its batch, and that within 0.3 s
 constexpr int kMostTokens = 4096;          // without a cap an empty prompt was seen to generate for more than a minute
 
 bool program(const std::filesystem::path& path) {
@@ -37,7 +38,7 @@ ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gg
   // Room for as much again as the slots hold: a conversation that was pushed out of its slot comes back from there.
   plan.fit.prompt_cache = std::clamp(predict_memory(model, 0, plan.fit).kv_cache / kMiB * kMiB, 16 * kMiB, 512 * kMiB);
   if (prompt_rate > 0)
-    while (plan.fit.batch > 64 && plan.fit.batch / prompt_rate > 0.36) plan.fit.batch /= 2;
+    while (plan.fit.batch > 32 && plan.fit.batch / prompt_rate > kLongestBatch) plan.fit.batch /= 2;
   plan.dedicated = settings.dedicated;
   plan.threads = settings.threads > 0 ? settings.threads : settings.dedicated ? cores : std::max(1, cores - 1);
   plan.batch_threads = std::max(plan.threads, cores);

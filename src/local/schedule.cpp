@@ -9,6 +9,8 @@
 #include "core/text.hpp"
 #include "local/supervisor.hpp"
 
+#include <poll.h>
+
 namespace intertie::local {
 
 bool Waiter::deliver(Result<std::shared_ptr<Hold>> what) {
@@ -143,6 +145,9 @@ void Supervisor::release(const std::shared_ptr<Grant>& grant) {
 void Supervisor::grant_waiting(Model& model) {
   if (model.state != State::Ready || model.run->stopping) return;
   auto& run = *model.run;
+  // Dead, though we haven't been told yet: whoever waits gets a slot of the next one.
+  pollfd exit{run.child.exit_fd(), POLLIN, 0};
+  if (::poll(&exit, 1, 0) > 0) return;
   while (!model.waiting.empty() && run.grants.size() < run.plan.fit.slots) {
     if (run.used() >= run.plan.fit.slots) {            // a person comes before our measurements
       if (run.calibration->now) run.calibration->now();

