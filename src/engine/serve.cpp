@@ -81,7 +81,7 @@ ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask,
   r.stream = ask.stream;
   r.data_class = p.plan.data_class;
   r.class_known = p.plan.class_known;
-  r.policy_digest = p.policy->digest;
+  p.policy->digest.copy(r.policy_digest.data(), r.policy_digest.size());
   r.decide_us = micros_between(call.started, clock.now());
   return r;
 }
@@ -135,15 +135,15 @@ struct Explained {
   std::string asked;
 };
 
-// The judgement of this request as the ledger wants it: shared with the last one's when it was the same.
+// The judgement of this request as the ledger wants it: nothing when it has been told the same a moment ago.
 ledger::Explain explain(Passage& p, const Ask& ask, Services& services) {
-  if (p.receipt.explain_key == 0 || p.receipt.explain_key != services.judged_key) {
-    services.judged_key = p.receipt.explain_key;
-    auto explained = std::make_shared<const Explained>(static_cast<Judgement&&>(p), ask.model);
-    services.judged =
-        std::make_shared<const std::function<ledger::Explanation()>>([explained] { return (*explained)(); });
-  }
-  return services.judged;
+  constexpr seconds kTellAgain{1};
+  auto key = p.receipt.explain_key;
+  auto now = services.clock.now();
+  if (key != 0 && key == services.judged_key && now - services.explained_at < kTellAgain) return nullptr;
+  services.explained_at = now;
+  auto explained = std::make_shared<const Explained>(static_cast<Judgement&&>(p), ask.model);
+  return std::make_shared<const std::function<ledger::Explanation()>>([explained] { return (*explained)(); });
 }
 
 std::vector<std::string> name_findings(const guard::Findings& findings) {
@@ -159,10 +159,30 @@ std::vector<std::string> name_findings(const guard::Findings& findings) {
   return out;
 }
 
-std::string reason_sentence(const Judgement& p, const route::Leg& leg) {
+std::string render_sentence(const Judgement& p, const route::Leg& leg) {
   for (const auto& reason : p.plan.reasons)
     if (reason.candidate == leg.candidate) return route::render(reason, *leg.model);
   return std::string(route::to_string(leg.why));
+}
+
+// Names in it come from configuration and stores; it goes into a header (RFC 9110, 5.5: no control characters).
+std::string header_safe(std::string text) {
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  return text;
+}
+
+// The first leg's sentence is most often the last request's.
+std::shared_ptr<const std::string> reason_sentence(const Passage& p, const route::Leg& leg, Services& services) {
+  bool first = &leg == p.plan.legs.data();
+  auto key = p.receipt.explain_key;
+  if (first && key != 0 && key == services.sentence_key) return services.sentence;
+  auto sentence = std::make_shared<const std::string>(header_safe(render_sentence(p, leg)));
+  if (first) {
+    services.sentence = sentence;
+    services.sentence_key = key;
+  }
+  return sentence;
 }
 
 void keep_health(const Reachable* reachable, const std::optional<Failure>& failure, const Call& call, TimePoint now) {
@@ -205,8 +225,7 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     const auto* reachable = p.catalogue->remote(entry);
     auto begun = call.clock.now();
     auto budget = std::chrono::duration_cast<milliseconds>(call.left() * double{leg.deadline_share});
-    std::string why = reason_sentence(p, leg);
-    reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, why});
+    reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
                             budget};
     auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
@@ -254,6 +273,7 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   // Which places may answer, in order, and why. Pure; scans the text only if something could leave the device.
   decide(p, ask);
   p.receipt = open_receipt(p, call, ask, asked, services.clock);
+  p.receipt.explain_key = explain_key(p, ask.model);
   p.receipt.finding_types = name_findings(p.findings);
 
   // Nothing leaves the device above this line.
@@ -278,8 +298,8 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   services.metrics.ended();
   services.metrics.count(p.receipt);
   if (services.ledger != nullptr) {
-    p.receipt.explain_key = explain_key(p, ask.model);
     p.receipt.explain = explain(p, ask, services);
+    services.judged_key = p.receipt.explain_key;
     services.ledger->post(std::move(p.receipt));
   }
 }

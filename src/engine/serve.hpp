@@ -24,7 +24,7 @@ struct Answering {
   Place place = Place::Device;
   std::string_view provider;
   std::string_view model;
-  std::string_view reason;    // one sentence
+  std::shared_ptr<const std::string> reason;    // one sentence
 };
 
 // The answer's way out, in the client's own dialect (gateway implements it). Nothing reaches the client before the first
@@ -50,9 +50,12 @@ struct Services {
   const Snapshot<Catalogue>& catalogue;
   ledger::Ledger* ledger;                    // null: no record can be kept, only the device may serve
   Metrics& metrics;
-  // The last request's judgement: the next one shares it when it was judged alike, which bursts are.
+  // What the last request's judgement said: bursts are judged alike, so that its sentence serves the next one too and its
+  // explanation is sent to the ledger once a second instead of with every receipt.
   std::uint64_t judged_key = 0;
-  ledger::Explain judged{};
+  TimePoint explained_at{};
+  std::uint64_t sentence_key = 0;
+  std::shared_ptr<const std::string> sentence{};
 };
 
 // What one request brings besides its Ask.

@@ -41,12 +41,12 @@ ChatReply::ChatReply(net::Exchange& exchange, const Ask& ask, const Clock& clock
 void ChatReply::answering(const engine::Answering& a) {
   place_ = to_string(a.place);
   model_ = header_safe(fmt::format("{}/{}", a.provider, a.model));
-  reason_ = header_safe(a.reason);
+  reason_ = a.reason;
 }
 
 std::span<const net::Header> ChatReply::headers() {
   headers_ = {{{"X-Intertie-Decision", id_}, {"X-Intertie-Place", place_}, {"X-Intertie-Model", model_},
-               {"X-Intertie-Reason", reason_}}};
+               {"X-Intertie-Reason", reason_ ? std::string_view{*reason_} : std::string_view{}}}};
   // A refusal ran nowhere: it has a decision's id and nothing else.
   return std::span<const net::Header>{headers_}.first(place_.empty() ? 1 : headers_.size());
 }

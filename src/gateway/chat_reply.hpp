@@ -36,7 +36,8 @@ class ChatReply final : public engine::Reply {
   bool done_sent_ = false;
   bool usage_sent_ = false;
   bool collected_ = false;      // events wait in aggregator_
-  std::string id_, place_, model_, reason_;
+  std::string id_, place_, model_;
+  std::shared_ptr<const std::string> reason_;
   std::array<net::Header, 4> headers_{};
   wire::ChatAggregator aggregator_;
 };

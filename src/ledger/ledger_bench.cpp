@@ -13,7 +13,7 @@ Receipt usual() {
   Receipt r;
   r.endpoint = "chat.completions";
   r.asked_model = "auto";
-  r.policy_digest = "0123456789abcdef";
+  std::string_view{"0123456789abcdef"}.copy(r.policy_digest.data(), 16);
   r.legs.push_back({"local", "a-model-with-a-name", Place::Device, "small_task", "", "", 1, 2});
   return r;
 }

@@ -50,7 +50,7 @@ Receipt receipt(std::uint64_t id) {
   r.decide_us = 3;
   r.first_token_us = 90'000;
   r.total_us = 1'000'000;
-  r.policy_digest = "0123456789abcdef";
+  std::string_view{"0123456789abcdef"}.copy(r.policy_digest.data(), 16);
   r.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up", 0, 1000},
             {"local", "small", Place::Device, "fallback", "", "", 90'000, 999'000}};
   r.explain = std::make_shared<const std::function<Explanation()>>([] {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
@@ -64,9 +65,10 @@ struct Receipt {
   std::uint32_t decide_us = 0;
   std::uint32_t first_token_us = 0;
   std::uint32_t total_us = 0;
-  std::string policy_digest;
+  std::array<char, 16> policy_digest{}; // hex
   std::vector<LegTried> legs;
-  // Equal keys, equal explanations: what the sentences depend on, hashed. 0: always render.
+  // Equal keys, equal explanations: what the sentences depend on, hashed. 0: always its own. With a key, `explain` may be
+  // left out when the ledger was told the same within the last second.
   std::uint64_t explain_key = 0;
   // Made on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
   Explain explain;

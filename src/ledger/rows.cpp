@@ -68,14 +68,12 @@ std::string utc(std::int64_t ms) {
 std::span<const store::Migration> schema() { return kSchema; }
 
 Result<> Writer::explain(Receipt& r, std::int64_t& key) {
-  if (r.explain_key != 0 && r.explain_key == last_key_) {
-    key = static_cast<std::int64_t>(last_key_);
-    return {};
-  }
+  key = static_cast<std::int64_t>(r.explain_key != 0 ? r.explain_key : r.id.value);
+  // Known: the last one again, or one that its request told a moment ago and does not repeat.
+  if (r.explain_key != 0 && (r.explain_key == last_key_ || !r.explain)) return {};
   Explanation explanation;
   if (r.explain) explanation = (*r.explain)();
   last_key_ = r.explain_key;
-  key = static_cast<std::int64_t>(r.explain_key != 0 ? r.explain_key : r.id.value);
   explanation_.bind(1, key).bind(2, array_of(explanation.judged)).bind(3, array_of(explanation.counterfactuals));
   return explanation_.run();
 }
@@ -107,7 +105,7 @@ Result<> Writer::insert(Receipt& r) {
   if (r.price_known) row.bind(18, r.micro_usd);
   else row.bind_null(18);
   row.bind(19, std::int64_t{r.decide_us}).bind(20, std::int64_t{r.first_token_us}).bind(21, std::int64_t{r.total_us});
-  row.bind(22, r.policy_digest).bind(23, array_of(r.legs)).bind(24, explanation);
+  row.bind(22, std::string_view{r.policy_digest.data(), r.policy_digest.front() == 0 ? 0 : r.policy_digest.size()}).bind(23, array_of(r.legs)).bind(24, explanation);
   return row.run();
 }
 

@@ -38,7 +38,7 @@ inline constexpr std::string_view kSelect =
     "findings, "
     "prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, first_token_us, total_us, "
     "policy, legs, "
-    "judged, counterfactuals FROM receipts JOIN explanations ON key = explanation ";
+    "coalesce(judged, '[]'), coalesce(counterfactuals, '[]') FROM receipts LEFT JOIN explanations ON key = explanation ";
 std::string json_of(const store::Statement& row); // of a row of kSelect
 
 } // namespace intertie::ledger
