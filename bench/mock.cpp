@@ -56,8 +56,8 @@ std::string as_chunk(std::string_view bytes) {
 // What each stream is made of, rendered once.
 struct Script {
   std::string whole = whole_answer();
-  std::string text =
-      as_chunk(event(R"({"index":0,"delta":{"role":"assistant","content":" token"},"logprobs":null,"finish_reason":null})"));
+  std::string text = as_chunk(
+      event(R"({"index":0,"delta":{"role":"assistant","content":" token"},"logprobs":null,"finish_reason":null})"));
   std::string finish = as_chunk(event(R"({"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"})"));
   std::string last = as_chunk(event("", "," + std::string(kUsage)) + "data: [DONE]\n\n") + "0\r\n\r\n";
 };

@@ -18,7 +18,7 @@ namespace intertie::bin {
 namespace {
 
 constexpr std::size_t kMostInput = 16u << 20;
-constexpr std::uint32_t kMostTokens = 1024;   // unless --max-tokens says otherwise
+constexpr std::uint32_t kMostTokens = 1024; // unless --max-tokens says otherwise
 
 // The question of the command line, and what is piped in behind it.
 std::string question_text(const Options& options) {
@@ -46,7 +46,10 @@ std::string content_of(std::string_view document, std::string& error) {
   simdjson::dom::element root;
   std::string_view text;
   if (parser.parse(document.data(), document.size()).get(root) != simdjson::SUCCESS) return {};
-  if (root["error"]["message"].get(text) == simdjson::SUCCESS) { error = text; return {}; }
+  if (root["error"]["message"].get(text) == simdjson::SUCCESS) {
+    error = text;
+    return {};
+  }
   simdjson::dom::element choice;
   if (root["choices"].at(0).get(choice) != simdjson::SUCCESS) return {};
   if (choice["delta"]["content"].get(text) == simdjson::SUCCESS) return std::string(text);
@@ -55,7 +58,9 @@ std::string content_of(std::string_view document, std::string& error) {
 }
 
 void say_why(const Answer& answer) {
-  std::string where = answer.place == "device" ? "on this device" : answer.place == "edge" ? "on your own server" : "in the cloud";
+  std::string where = answer.place == "device" ? "on this device"
+                      : answer.place == "edge" ? "on your own server"
+                                               : "in the cloud";
   fmt::print(stderr, "\n{} {}, by {}.\n{} {}\n", "Where:", where, answer.model, "Why:  ", answer.reason);
   fmt::print(stderr, "More:   intertie explain {}\n", answer.decision);
 }
@@ -75,7 +80,10 @@ int ask(const Options& options, const config::Config& config) {
   if (options.stream && !options.json)
     request.each = [&](std::string_view bytes) {
       auto events = framer.feed(bytes);
-      if (!events) { error = events.error().message; return; }
+      if (!events) {
+        error = events.error().message;
+        return;
+      }
       wire::DataReader reader(*events);
       while (auto data = reader.next()) {
         if (*data == "[DONE]") continue;

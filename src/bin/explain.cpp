@@ -15,7 +15,7 @@ namespace intertie::bin {
 namespace {
 
 namespace dom = simdjson::dom;
-constexpr milliseconds kQuick{3000};   // a daemon that is well answers in one
+constexpr milliseconds kQuick{3000}; // a daemon that is well answers in one
 
 std::string str(dom::element e, const char* key) {
   std::string_view v;
@@ -40,7 +40,11 @@ bool empty(dom::element e, const char* key) {
   return e[key].get(v) != simdjson::SUCCESS || v.size() == 0;
 }
 
-std::string took(std::int64_t us) { return us < 1000 ? fmt::format("{} µs", us) : us < 1'000'000 ? fmt::format("{:.0f} ms", static_cast<double>(us) / 1e3) : fmt::format("{:.1f} s", static_cast<double>(us) / 1e6); }
+std::string took(std::int64_t us) {
+  return us < 1000        ? fmt::format("{} µs", us)
+         : us < 1'000'000 ? fmt::format("{:.0f} ms", static_cast<double>(us) / 1e3)
+                          : fmt::format("{:.1f} s", static_cast<double>(us) / 1e6);
+}
 
 std::string cost(dom::element r, std::string_view unknown) {
   std::int64_t micro_usd = 0;
@@ -48,13 +52,18 @@ std::string cost(dom::element r, std::string_view unknown) {
 }
 
 void print_legs(dom::element r) {
-  if (empty(r, "legs")) { fmt::print("Ran:       nowhere\n"); return; }
+  if (empty(r, "legs")) {
+    fmt::print("Ran:       nowhere\n");
+    return;
+  }
   for (auto leg : list(r, "legs")) {
     auto failure = str(leg, "failure");
-    fmt::print("Ran:       {} {}/{} — {}\n", paint(Colour::Cyan, str(leg, "place")), str(leg, "provider"), str(leg, "model"),
-               failure.empty() ? paint(Colour::Green, fmt::format("answered in {}, first token after {}",
-                                                                  took(num(leg, "total_us")), took(num(leg, "first_token_us"))))
-                               : paint(Colour::Yellow, fmt::format("{}: {}", failure, str(leg, "failure_message"))));
+    fmt::print("Ran:       {} {}/{} — {}\n", paint(Colour::Cyan, str(leg, "place")), str(leg, "provider"),
+               str(leg, "model"),
+               failure.empty()
+                   ? paint(Colour::Green, fmt::format("answered in {}, first token after {}",
+                                                      took(num(leg, "total_us")), took(num(leg, "first_token_us"))))
+                   : paint(Colour::Yellow, fmt::format("{}: {}", failure, str(leg, "failure_message"))));
   }
 }
 
@@ -62,20 +71,23 @@ void print_judged(dom::element r) {
   if (empty(r, "judged")) return;
   fmt::print("\n{}\n", paint(Colour::Bold, "Every candidate, and why"));
   for (auto j : list(r, "judged"))
-    fmt::print("  {} {}/{} ({}): {}\n", flag(j, "chosen") ? paint(Colour::Green, "✓") : paint(Colour::Dim, "✗"), str(j, "provider"),
-               str(j, "model"), str(j, "place"), str(j, "sentence"));
+    fmt::print("  {} {}/{} ({}): {}\n", flag(j, "chosen") ? paint(Colour::Green, "✓") : paint(Colour::Dim, "✗"),
+               str(j, "provider"), str(j, "model"), str(j, "place"), str(j, "sentence"));
 }
 
 void print_receipt(dom::element r) {
   fmt::print("{} {}  {}\n", paint(Colour::Bold, "Decision"), paint(Colour::Bold, str(r, "id")), str(r, "at"));
-  fmt::print("Asked:     {} for model `{}`{}{}\n", str(r, "endpoint"), str(r, "asked_model"), flag(r, "stream") ? ", streaming" : "",
+  fmt::print("Asked:     {} for model `{}`{}{}\n", str(r, "endpoint"), str(r, "asked_model"),
+             flag(r, "stream") ? ", streaming" : "",
              str(r, "caller").empty() ? "" : fmt::format(", by {}", str(r, "caller")));
-  fmt::print("Outcome:   {} (HTTP {}) in {}, decided in {}\n", str(r, "outcome"), num(r, "status"), took(num(r, "total_us")),
-             took(num(r, "decide_us")));
+  fmt::print("Outcome:   {} (HTTP {}) in {}, decided in {}\n", str(r, "outcome"), num(r, "status"),
+             took(num(r, "total_us")), took(num(r, "decide_us")));
   print_legs(r);
   auto data_class = str(r, "data_class");
-  fmt::print("Data:      {}\n", data_class.empty() ? "not scanned: nothing could have left this device" :
-             fmt::format("class {} ({})", data_class, describe(parse_class(data_class).value_or(DataClass::C6))));
+  fmt::print("Data:      {}\n",
+             data_class.empty()
+                 ? "not scanned: nothing could have left this device"
+                 : fmt::format("class {} ({})", data_class, describe(parse_class(data_class).value_or(DataClass::C6))));
   for (auto finding : list(r, "findings")) {
     std::string_view name;
     if (finding.get(name) == simdjson::SUCCESS) fmt::print("           found {}\n", name);
@@ -96,12 +108,18 @@ void print_receipt(dom::element r) {
 std::vector<std::string> receipt_row(dom::element r) {
   std::string where = "-";
   for (auto leg : list(r, "legs")) where = str(leg, "place") + " " + str(leg, "provider") + "/" + str(leg, "model");
-  return {str(r, "id"), str(r, "at"), str(r, "outcome"), where, fmt::format("{}+{}", num(r, "prompt_tokens"), num(r, "completion_tokens")),
-          cost(r, "?"), took(num(r, "total_us"))};
+  return {str(r, "id"),
+          str(r, "at"),
+          str(r, "outcome"),
+          where,
+          fmt::format("{}+{}", num(r, "prompt_tokens"), num(r, "completion_tokens")),
+          cost(r, "?"),
+          took(num(r, "total_us"))};
 }
 
 // Prints rows newer than `after`, oldest first; gives the newest id.
-Result<std::optional<CallId>> print_rows(const Options& options, const std::string& file, std::optional<CallId> after, bool head) {
+Result<std::optional<CallId>> print_rows(const Options& options, const std::string& file, std::optional<CallId> after,
+                                         bool head) {
   TRY(auto rows, ledger::recent_json(file, options.limit, after));
   std::vector<std::vector<std::string>> lines;
   if (head) lines.push_back({"ID", "AT", "OUTCOME", "WHERE", "TOKENS", "COST", "TOOK"});
@@ -125,7 +143,10 @@ int explain(const Options& options, const config::Config& config) {
   (void)ask_daemon(config, {.path = "/intertie/v1/explain/last", .limit = kQuick});
   auto found = ledger::receipt_json(config.paths.receipts_file, options.id);
   if (!found) return complain(found.error());
-  if (options.json) { fmt::print("{}\n", *found); return kOk; }
+  if (options.json) {
+    fmt::print("{}\n", *found);
+    return kOk;
+  }
   dom::parser parser;
   dom::element r;
   if (parser.parse(*found).get(r) != simdjson::SUCCESS) return complain(internal("the receipt can't be read").error());
@@ -140,7 +161,8 @@ int receipts(const Options& options, const config::Config& config) {
   if (!options.follow) return kOk;
   int watch = ::inotify_init1(IN_CLOEXEC);
   if (watch < 0 || ::inotify_add_watch(watch, (file + "-wal").c_str(), IN_MODIFY) < 0) {
-    if (::inotify_add_watch(watch, file.c_str(), IN_MODIFY) < 0) return complain(internal("can't watch " + file).error());
+    if (::inotify_add_watch(watch, file.c_str(), IN_MODIFY) < 0)
+      return complain(internal("can't watch " + file).error());
   }
   for (alignas(inotify_event) char events[4096]; ::read(watch, events, sizeof events) > 0;) {
     newest = print_rows(options, file, *newest, false);
@@ -152,24 +174,31 @@ int receipts(const Options& options, const config::Config& config) {
 int status(const Options& options, const config::Config& config) {
   auto answer = ask_daemon(config, {.path = "/intertie/v1/status", .limit = kQuick});
   if (!answer) return complain(answer.error());
-  if (options.json) { fmt::print("{}\n", answer->body); return kOk; }
+  if (options.json) {
+    fmt::print("{}\n", answer->body);
+    return kOk;
+  }
   dom::parser parser;
   dom::element s;
-  if (parser.parse(answer->body).get(s) != simdjson::SUCCESS) return complain(internal("the daemon's answer can't be read").error());
-  fmt::print("{} {}, up {} s, {} in flight\n", paint(Colour::Bold, "Intertie"), str(s, "version"), num(s, "uptime_seconds"), num(s, "in_flight"));
+  if (parser.parse(answer->body).get(s) != simdjson::SUCCESS)
+    return complain(internal("the daemon's answer can't be read").error());
+  fmt::print("{} {}, up {} s, {} in flight\n", paint(Colour::Bold, "Intertie"), str(s, "version"),
+             num(s, "uptime_seconds"), num(s, "in_flight"));
   fmt::print("Address:     http://{}:{}/v1\n", config.server.address, config.server.port);
   fmt::print("Paid places: {}\n", flag(s, "paid_places") ? "on" : "off (nothing that costs money is used)");
   std::vector<std::vector<std::string>> rows{{"LOCAL MODEL", "STATE", "MEMORY", "SPEED", "PROBLEM"}};
   for (auto m : list(s, "local_models")) {
     double rate = 0;
     (void)m["output_rate"].get(rate);
-    rows.push_back({str(m, "name"), str(m, "state"), text::human_bytes(static_cast<std::uint64_t>(num(m, "resident_bytes"))),
+    rows.push_back({str(m, "name"), str(m, "state"),
+                    text::human_bytes(static_cast<std::uint64_t>(num(m, "resident_bytes"))),
                     fmt::format("{:.0f} tok/s", rate), str(m, "problem")});
   }
   fmt::print("\n{}", rows.size() > 1 ? table(rows) : "No local model: intertie models add FILE\n");
   if (!empty(s, "providers")) {
     rows = {{"PROVIDER", "PLACE", "TRUST", "HEALTH"}};
-    for (auto p : list(s, "providers")) rows.push_back({str(p, "name"), str(p, "place"), str(p, "trust"), str(p, "health")});
+    for (auto p : list(s, "providers"))
+      rows.push_back({str(p, "name"), str(p, "place"), str(p, "trust"), str(p, "health")});
     fmt::print("\n{}", table(rows));
   }
   return kOk;

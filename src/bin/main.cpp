@@ -4,8 +4,8 @@
 #include <exception>
 #include <functional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "bin/verbs.hpp"
 #include "core/log.hpp"
@@ -26,7 +26,9 @@ Exit codes: 0 done · 1 failed · 2 wrong use · 3 configuration invalid · 4 no
 // What the command line says goes over the environment, which goes over the file.
 config::Environment environment_of(const Options& options) {
   auto environment = config::Environment::of_process();
-  auto set = [&](const char* name, const std::string& value) { if (!value.empty()) environment.variables[name] = value; };
+  auto set = [&](const char* name, const std::string& value) {
+    if (!value.empty()) environment.variables[name] = value;
+  };
   set("INTERTIE_CONFIG", options.config_file);
   set("INTERTIE_SERVER_LISTEN", options.listen);
   set("INTERTIE_LOCAL_ENGINE", options.engine);
@@ -40,7 +42,10 @@ using PlainVerb = int (*)(const Options&, const config::Config&);
 // A verb that needs a valid configuration.
 Verb with_config(PlainVerb verb) {
   return [verb](const Options& options, const Result<config::Config>& config) {
-    if (!config) { (void)complain(config.error()); return static_cast<int>(kBadConfig); }
+    if (!config) {
+      (void)complain(config.error());
+      return static_cast<int>(kBadConfig);
+    }
     return verb(options, *config);
   };
 }
@@ -71,16 +76,21 @@ struct CommandLine {
 
   void talk() {
     auto* serve_verb = verb(&app, "serve", "run the daemon", [](const Options& o, const Result<config::Config>& c) {
-      if (!c) { (void)complain(c.error()); return static_cast<int>(kBadConfig); }
+      if (!c) {
+        (void)complain(c.error());
+        return static_cast<int>(kBadConfig);
+      }
       return serve(o, *c);
     });
     serve_verb->add_option("--listen", options.listen, "address:port (default 127.0.0.1:4683; port 0 picks one)");
     serve_verb->add_option("--engine", options.engine, "path of llama-server, or `none` for remote only");
-    serve_verb->add_option("--io-threads", options.io_threads, "threads for connections (default 1)")->check(CLI::Range(1, 64));
+    serve_verb->add_option("--io-threads", options.io_threads, "threads for connections (default 1)")
+        ->check(CLI::Range(1, 64));
     auto* ask_verb = verb(&app, "ask", "ask a question; what is piped in follows it", with_config(ask));
     ask_verb->add_option("question", options.question, "the question; `-` reads it from standard input");
     ask_verb->add_flag("--stream", options.stream, "print the answer as it comes");
-    ask_verb->add_option("--model", options.model, "auto, auto:private|fast|cheap|best, provider/model, or a bare name");
+    ask_verb->add_option("--model", options.model,
+                         "auto, auto:private|fast|cheap|best, provider/model, or a bare name");
     ask_verb->add_option("--system", options.system, "a system message");
     ask_verb->add_option("--max-tokens", options.max_tokens, "most tokens of the answer");
     ask_verb->add_flag("--why", options.why, "say where it ran and why");
@@ -88,7 +98,8 @@ struct CommandLine {
   }
   void look() {
     auto* explain_verb = verb(&app, "explain", "where an answer came from, and why", with_config(explain));
-    explain_verb->add_option("id", options.id, "a decision's id (X-Intertie-Decision), its first characters, or `last`");
+    explain_verb->add_option("id", options.id,
+                             "a decision's id (X-Intertie-Decision), its first characters, or `last`");
     json(explain_verb);
     auto* receipts_verb = verb(&app, "receipts", "what ran where, and what it cost", with_config(receipts));
     receipts_verb->add_flag("--follow", options.follow, "go on printing new ones");
@@ -102,13 +113,16 @@ struct CommandLine {
     });
     auto* completion_verb = verb(&app, "completion", "print a shell completion script",
                                  [](const Options& o, const Result<config::Config>&) { return completion(o); });
-    completion_verb->add_option("shell", options.shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    completion_verb->add_option("shell", options.shell, "bash, zsh or fish")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   }
   void keep() {
     auto* models = app.add_subcommand("models", "the local models");
     models->require_subcommand(1);
     json(verb(models, "list", "what can run here, its size and speed", with_config(models_list)));
-    auto* show = verb(models, "show", "one model: size, memory, speed, how it would be started", with_config(models_show));
+    auto* show =
+        verb(models, "show", "one model: size, memory, speed, how it would be started", with_config(models_show));
     show->add_option("name", options.name)->required();
     json(show);
     auto* add = verb(models, "add", "use a GGUF file where it lies (nothing is copied)", with_config(models_add));
@@ -153,9 +167,7 @@ int run(int argc, char** argv) {
   line.keep();
   try {
     line.app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return line.app.exit(error) == 0 ? kOk : kUsage;
-  }
+  } catch (const CLI::ParseError& error) { return line.app.exit(error) == 0 ? kOk : kUsage; }
   auto config = load(line.options);
   log::start(config ? config->log_level : "info");
   return line.chosen(line.options, config);

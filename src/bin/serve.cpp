@@ -43,15 +43,17 @@ Result<> make_private_folder(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error || ::chmod(path.c_str(), 0700) != 0)
-    return fail(FailureKind::Unavailable, Fault::Ours, fmt::format("can't use the folder {}: {}; make it yours: mkdir -p {} && chmod 700 {}",
-                path, error ? error.message() : std::strerror(errno), path, path));
+    return fail(FailureKind::Unavailable, Fault::Ours,
+                fmt::format("can't use the folder {}: {}; make it yours: mkdir -p {} && chmod 700 {}", path,
+                            error ? error.message() : std::strerror(errno), path, path));
   return {};
 }
 
 // One io thread: its Worker, its gateway, its listeners. Members in construction order.
 struct IoThread {
   IoThread(gateway::State& state, const net::ServerLimits& limits)
-      : worker(state.clock()), gateway(state, worker),
+      : worker(state.clock()),
+        gateway(state, worker),
         server(worker, limits, [this](net::Exchange& exchange) { return gateway.handle(exchange); }) {}
   net::Worker worker;
   gateway::Gateway gateway;
@@ -89,14 +91,17 @@ class Wakes {
     sigset_t set;
     sigemptyset(&set);
     for (int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, signal);
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);   // before any thread starts: all inherit it
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr); // before any thread starts: all inherit it
     signals_ = ::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     files_ = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     // The folder, not the file: editors replace files by renaming.
     auto folder = std::filesystem::path(file).parent_path();
     if (files_ >= 0) ::inotify_add_watch(files_, folder.c_str(), IN_CLOSE_WRITE | IN_MOVED_TO);
   }
-  ~Wakes() { ::close(signals_); ::close(files_); }
+  ~Wakes() {
+    ::close(signals_);
+    ::close(files_);
+  }
   Wakes(const Wakes&) = delete;
   Wakes& operator=(const Wakes&) = delete;
 
@@ -148,7 +153,8 @@ void reload(gateway::State& state, const Options& options) {
 std::unique_ptr<ledger::Ledger> open_ledger(const config::Config& config) {
   auto ledger = ledger::Ledger::open(config.paths.receipts_file);
   if (ledger) return std::move(*ledger);
-  log::error("no receipts can be written: {}; only this device will serve until that is mended", ledger.error().message);
+  log::error("no receipts can be written: {}; only this device will serve until that is mended",
+             ledger.error().message);
   return nullptr;
 }
 
@@ -192,7 +198,7 @@ int serve(const Options& options, config::Config config) {
   });
   for (auto& io : threads) io->thread.join();
   impatient.request_stop();
-  ::kill(::getpid(), SIGTERM);   // wakes the impatient thread
+  ::kill(::getpid(), SIGTERM); // wakes the impatient thread
   impatient.join();
   return kOk;
 }

@@ -28,7 +28,7 @@ void notify_systemd(std::string_view state) {
   std::string_view name(path);
   if (name.size() >= sizeof address.sun_path) return;
   std::memcpy(address.sun_path, name.data(), name.size());
-  if (name[0] == '@') address.sun_path[0] = '\0';   // abstract socket
+  if (name[0] == '@') address.sun_path[0] = '\0'; // abstract socket
   int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return;
   auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());

@@ -6,6 +6,7 @@
 #include <vector>
 
 namespace intertie::bin {
-void notify_systemd(std::string_view state);   // "READY=1", "STOPPING=1", "RELOADING=1\nMONOTONIC_USEC=…"; no-op elsewhere
-std::vector<int> inherited_sockets();          // takes them out of the environment
+void notify_systemd(
+    std::string_view state);          // "READY=1", "STOPPING=1", "RELOADING=1\nMONOTONIC_USEC=…"; no-op elsewhere
+std::vector<int> inherited_sockets(); // takes them out of the environment
 } // namespace intertie::bin

@@ -22,7 +22,8 @@ std::size_t columns(std::string_view text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 std::uint64_t now_ms() {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(SystemClock{}.now().time_since_epoch()).count());
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<milliseconds>(SystemClock{}.now().time_since_epoch()).count());
 }
 } // namespace
 
@@ -64,7 +65,8 @@ ProgressBar::ProgressBar(std::string label, std::uint64_t total)
 
 void ProgressBar::at(std::uint64_t done) {
   auto share = total_ > 0 ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total_)) : 0.0;
-  std::string amount = total_ > 0 ? fmt::format("{} of {}", text::human_bytes(done), text::human_bytes(total_)) : text::human_bytes(done);
+  std::string amount = total_ > 0 ? fmt::format("{} of {}", text::human_bytes(done), text::human_bytes(total_))
+                                  : text::human_bytes(done);
   if (!terminal_) {
     int tenth = static_cast<int>(share * 10);
     if (tenth != last_tenth_) fmt::print(stderr, "{}: {:3.0f} % ({})\n", label_, share * 100, amount);

@@ -15,7 +15,7 @@ enum Exit : int { kOk = 0, kFailed = 1, kUsage = 2, kBadConfig = 3, kNotRunning 
 
 // What the command line said; one struct for all verbs, each reads its own part.
 struct Options {
-  std::string config_file;           // --config
+  std::string config_file; // --config
   bool json = false;
   // ask
   std::string question, model = "auto", system;

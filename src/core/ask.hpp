@@ -11,13 +11,20 @@
 
 namespace intertie {
 
-inline constexpr std::size_t kPadding = 64;  // readable bytes behind every buffer that is parsed (simdjson's need)
+inline constexpr std::size_t kPadding = 64; // readable bytes behind every buffer that is parsed (simdjson's need)
 
 enum class DialectId : std::uint8_t { OpenAiChat };
 
 // What a request needs and a model offers; a set of bits.
 enum class Cap : std::uint16_t {
-  None = 0, Tools = 1, Vision = 2, JsonObject = 4, JsonSchema = 8, Logprobs = 16, Audio = 32, ManyChoices = 64,
+  None = 0,
+  Tools = 1,
+  Vision = 2,
+  JsonObject = 4,
+  JsonSchema = 8,
+  Logprobs = 16,
+  Audio = 32,
+  ManyChoices = 64,
 };
 constexpr Cap operator|(Cap a, Cap b) { return static_cast<Cap>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
 constexpr Cap operator&(Cap a, Cap b) { return static_cast<Cap>(static_cast<unsigned>(a) & static_cast<unsigned>(b)); }
@@ -26,7 +33,17 @@ constexpr Cap missing(Cap needed, Cap offered) {
 }
 
 // Where in a conversation a text stands. The guard scans all of them.
-enum class Position : std::uint8_t { System, User, Assistant, ToolResult, ToolArgument, ToolDefinition, Name, Metadata, Unknown };
+enum class Position : std::uint8_t {
+  System,
+  User,
+  Assistant,
+  ToolResult,
+  ToolArgument,
+  ToolDefinition,
+  Name,
+  Metadata,
+  Unknown
+};
 
 // The bytes between the quotes of one JSON string of the body: [begin, end), still JSON-escaped when `escaped`.
 struct TextSpan {
@@ -42,20 +59,20 @@ struct Span {
 };
 
 struct Ask {
-  std::string_view body;                      // the client's bytes, whole
+  std::string_view body; // the client's bytes, whole
   DialectId dialect = DialectId::OpenAiChat;
-  std::string model;                          // as named by the client, unescaped
-  Span model_value;                           // the value's bytes in body, quotes included: where another name is spliced in
+  std::string model; // as named by the client, unescaped
+  Span model_value;  // the value's bytes in body, quotes included: where another name is spliced in
   bool stream = false;
-  bool include_usage = false;                 // stream_options.include_usage
-  Span stream_options;                        // the value's bytes, empty when absent
+  bool include_usage = false; // stream_options.include_usage
+  Span stream_options;        // the value's bytes, empty when absent
   Cap needs = Cap::None;
-  std::optional<std::uint32_t> max_tokens;    // max_completion_tokens, else max_tokens
+  std::optional<std::uint32_t> max_tokens; // max_completion_tokens, else max_tokens
   std::uint32_t messages = 0;
   std::uint32_t tools = 0;
   std::uint32_t images = 0;
-  std::vector<TextSpan> texts;                // every string with text in it, in order of appearance
-  std::uint32_t text_bytes = 0;               // sum over texts
+  std::vector<TextSpan> texts;  // every string with text in it, in order of appearance
+  std::uint32_t text_bytes = 0; // sum over texts
 
   std::string_view at(Span span) const { return body.substr(span.begin, span.end - span.begin); }
   std::string_view at(const TextSpan& span) const { return body.substr(span.begin, span.end - span.begin); }

@@ -60,7 +60,7 @@ struct Call {
   TimePoint started;
   TimePoint deadline;
   Cancellation cancellation{};
-  std::string_view caller{};   // who asks: "cli", or the name of the client's user agent; for the Receipt
+  std::string_view caller{}; // who asks: "cli", or the name of the client's user agent; for the Receipt
 
   milliseconds left() const {
     auto now = clock.now();

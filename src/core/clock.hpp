@@ -14,8 +14,8 @@ using WallTime = std::chrono::sys_time<milliseconds>;
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual TimePoint now() const = 0;   // monotonic
-  virtual WallTime wall() const = 0;   // UTC, for records that people read
+  virtual TimePoint now() const = 0; // monotonic
+  virtual WallTime wall() const = 0; // UTC, for records that people read
 };
 
 class SystemClock final : public Clock {

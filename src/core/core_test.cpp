@@ -19,7 +19,8 @@ TEST(Json, StringsAreAlwaysValid) {
   EXPECT_EQ(json::quoted("a\"\\\n\x01"), R"("a\"\\\n\u0001")");
   EXPECT_EQ(json::quoted("\xFFz\xC3\xA4"), "\"\xEF\xBF\xBDz\xC3\xA4\"");
   EXPECT_EQ(json::unescape(R"(a\n\u00e4\ud83d\ude00\ud800x\/)"), "a\n\xC3\xA4\xF0\x9F\x98\x80\xEF\xBF\xBDx/");
-  EXPECT_EQ(json::Object{}.add("a", 1).add("b", "x").add("c", true).null("d").str(), R"({"a":1,"b":"x","c":true,"d":null})");
+  EXPECT_EQ(json::Object{}.add("a", 1).add("b", "x").add("c", true).null("d").str(),
+            R"({"a":1,"b":"x","c":true,"d":null})");
   EXPECT_EQ(json::Object{}.str(), "{}");
 }
 TEST(Text, SuggestsWhatWasMeant) {

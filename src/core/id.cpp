@@ -21,8 +21,8 @@ int digit_value(char c) {
 CallId make_call_id(WallTime now) {
   thread_local std::minstd_rand random{std::random_device{}()};
   auto ms = static_cast<std::uint64_t>(now.time_since_epoch().count() - kEpochMs);
-  std::uint64_t low = (static_cast<std::uint64_t>(random()) ^ (static_cast<std::uint64_t>(random()) << 12)) &
-                      ((1U << kRandomBits) - 1);
+  std::uint64_t low =
+      (static_cast<std::uint64_t>(random()) ^ (static_cast<std::uint64_t>(random()) << 12)) & ((1U << kRandomBits) - 1);
   return CallId{(ms << kRandomBits) | low};
 }
 

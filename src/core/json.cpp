@@ -63,7 +63,10 @@ std::string unescape(std::string_view raw) {
   std::string out;
   out.reserve(raw.size());
   for (std::size_t i = 0; i < raw.size(); ++i) {
-    if (raw[i] != '\\' || i + 1 == raw.size()) { out += raw[i]; continue; }
+    if (raw[i] != '\\' || i + 1 == raw.size()) {
+      out += raw[i];
+      continue;
+    }
     switch (char c = raw[++i]; c) {
       case 'b': out += '\b'; break;
       case 'f': out += '\f'; break;
@@ -95,19 +98,51 @@ void Object::key(std::string_view key) {
   text_ += key;
   text_ += "\":";
 }
-Object& Object::add(std::string_view k, std::string_view value) { key(k); append_string(text_, value); return *this; }
-Object& Object::add(std::string_view k, std::int64_t value) { key(k); fmt::format_to(std::back_inserter(text_), "{}", value); return *this; }
-Object& Object::add(std::string_view k, std::uint64_t value) { key(k); fmt::format_to(std::back_inserter(text_), "{}", value); return *this; }
+Object& Object::add(std::string_view k, std::string_view value) {
+  key(k);
+  append_string(text_, value);
+  return *this;
+}
+Object& Object::add(std::string_view k, std::int64_t value) {
+  key(k);
+  fmt::format_to(std::back_inserter(text_), "{}", value);
+  return *this;
+}
+Object& Object::add(std::string_view k, std::uint64_t value) {
+  key(k);
+  fmt::format_to(std::back_inserter(text_), "{}", value);
+  return *this;
+}
 Object& Object::add(std::string_view k, double value) {
   if (!std::isfinite(value)) return null(k);
   key(k);
   fmt::format_to(std::back_inserter(text_), "{}", value);
   return *this;
 }
-Object& Object::add(std::string_view k, bool value) { key(k); text_ += value ? "true" : "false"; return *this; }
-Object& Object::null(std::string_view k) { key(k); text_ += "null"; return *this; }
-Object& Object::raw(std::string_view k, std::string_view json) { key(k); text_ += json; return *this; }
+Object& Object::add(std::string_view k, bool value) {
+  key(k);
+  text_ += value ? "true" : "false";
+  return *this;
+}
+Object& Object::null(std::string_view k) {
+  key(k);
+  text_ += "null";
+  return *this;
+}
+Object& Object::raw(std::string_view k, std::string_view json) {
+  key(k);
+  text_ += json;
+  return *this;
+}
 
-Array& Array::add(std::string_view value) { text_ += text_.empty() ? '[' : ','; append_string(text_, value); return *this; }
-Array& Array::raw(std::string_view json) { text_ += text_.empty() ? '[' : ','; text_ += json; return *this; }
+Array& Array::add(std::string_view value) {
+  text_ += text_.empty() ? '[' : ',';
+  append_string(text_, value);
+  return *this;
+}
+Array& Array::raw(std::string_view json) {
+  text_ += text_.empty() ? '[' : ',';
+  text_ += json;
+  return *this;
+}
 } // namespace intertie::json

@@ -23,10 +23,10 @@ class Object {
   Object& add(std::string_view key, std::uint64_t value);
   Object& add(std::string_view key, int value) { return add(key, std::int64_t{value}); }
   Object& add(std::string_view key, unsigned value) { return add(key, std::uint64_t{value}); }
-  Object& add(std::string_view key, double value);  // shortest form that reads back; NaN and infinities become null
+  Object& add(std::string_view key, double value); // shortest form that reads back; NaN and infinities become null
   Object& add(std::string_view key, bool value);
   Object& null(std::string_view key);
-  Object& raw(std::string_view key, std::string_view json);  // `json` is already JSON
+  Object& raw(std::string_view key, std::string_view json); // `json` is already JSON
   std::string str() const { return text_.empty() ? "{}" : text_ + "}"; }
 
  private:

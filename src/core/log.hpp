@@ -8,5 +8,5 @@ using spdlog::debug;
 using spdlog::error;
 using spdlog::info;
 using spdlog::warn;
-void start(std::string_view level);   // "debug" "info" "warn" "error"; call once from main
+void start(std::string_view level); // "debug" "info" "warn" "error"; call once from main
 } // namespace intertie::log

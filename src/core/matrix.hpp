@@ -32,13 +32,13 @@ inline Matrix default_matrix() {
   using enum Action;
   Matrix m;
   //                     T0     T1         T2         T3         T4
-  m.actions = {{{Allow, Allow, Allow, Allow, Allow},              // C0 public
-                {Allow, Allow, Allow, Allow, Allow},              // C1 identity words
-                {Allow, Allow, LocalOnly, LocalOnly, LocalOnly},  // C2 direct contact
+  m.actions = {{{Allow, Allow, Allow, Allow, Allow},                 // C0 public
+                {Allow, Allow, Allow, Allow, Allow},                 // C1 identity words
+                {Allow, Allow, LocalOnly, LocalOnly, LocalOnly},     // C2 direct contact
                 {Allow, LocalOnly, LocalOnly, LocalOnly, LocalOnly}, // C3 regulated
-                {Allow, LocalOnly, LocalOnly, Block, Block},      // C4 secrets
-                {Allow, Allow, LocalOnly, LocalOnly, LocalOnly},  // C5 confidential mark
-                {Allow, LocalOnly, LocalOnly, LocalOnly, Block}}}; // C6 restricted
+                {Allow, LocalOnly, LocalOnly, Block, Block},         // C4 secrets
+                {Allow, Allow, LocalOnly, LocalOnly, LocalOnly},     // C5 confidential mark
+                {Allow, LocalOnly, LocalOnly, LocalOnly, Block}}};   // C6 restricted
   return m;
 }
 } // namespace intertie

@@ -9,8 +9,8 @@ constexpr std::array<std::string_view, kTrusts> kTrustNames{"T0", "T1", "T2", "T
 constexpr std::array<std::string_view, kTrusts> kTrustWords{"this device", "own server", "attested confidential cloud",
                                                             "contract cloud", "any cloud"};
 constexpr std::array<std::string_view, kClasses> kClassNames{"C0", "C1", "C2", "C3", "C4", "C5", "C6"};
-constexpr std::array<std::string_view, kClasses> kClassWords{"public", "identity words", "direct contact", "regulated",
-                                                             "secrets", "confidential mark", "restricted"};
+constexpr std::array<std::string_view, kClasses> kClassWords{
+    "public", "identity words", "direct contact", "regulated", "secrets", "confidential mark", "restricted"};
 constexpr std::array<std::string_view, 6> kActions{"allow", "mask", "condense", "ask", "local-only", "block"};
 
 template <class E, std::size_t N>

@@ -23,16 +23,16 @@ constexpr std::array<KindFacts, 13> kKinds{{
 }};
 constexpr std::array<FaultFacts, 10> kFaults{{
     // name              next   counts hard-down
-    {"client",           false, false, false},
-    {"context_too_long", true,  false, false},
-    {"auth",             true,  false, true},
-    {"rate_limit",       true,  false, false},
-    {"transient",        true,  true,  false},
-    {"broken_answer",    true,  true,  false},
-    {"policy_refusal",   false, false, false},
-    {"local_resource",   true,  false, false},
-    {"our_policy",       false, false, false},
-    {"ours",             false, false, false},
+    {"client", false, false, false},
+    {"context_too_long", true, false, false},
+    {"auth", true, false, true},
+    {"rate_limit", true, false, false},
+    {"transient", true, true, false},
+    {"broken_answer", true, true, false},
+    {"policy_refusal", false, false, false},
+    {"local_resource", true, false, false},
+    {"our_policy", false, false, false},
+    {"ours", false, false, false},
 }};
 } // namespace
 

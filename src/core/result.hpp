@@ -15,13 +15,33 @@
 namespace intertie {
 
 enum class FailureKind : std::uint8_t {
-  BadRequest, Unauthorized, Denied, NotFound, TooLarge, RateLimited, Unavailable, Timeout, Cancelled,
-  UpstreamRefused, UpstreamBroken, Unsupported, Internal,
+  BadRequest,
+  Unauthorized,
+  Denied,
+  NotFound,
+  TooLarge,
+  RateLimited,
+  Unavailable,
+  Timeout,
+  Cancelled,
+  UpstreamRefused,
+  UpstreamBroken,
+  Unsupported,
+  Internal,
 };
 
 // Whose fault it is, hence what may be tried next (design: the failure taxonomy). Drives fallback, health and ledger.
 enum class Fault : std::uint8_t {
-  Client, ContextTooLong, Auth, RateLimit, Transient, BrokenAnswer, PolicyRefusal, LocalResource, OurPolicy, Ours,
+  Client,
+  ContextTooLong,
+  Auth,
+  RateLimit,
+  Transient,
+  BrokenAnswer,
+  PolicyRefusal,
+  LocalResource,
+  OurPolicy,
+  Ours,
 };
 
 struct KindFacts {
@@ -33,21 +53,21 @@ const KindFacts& facts(FailureKind kind);
 
 struct FaultFacts {
   std::string_view name;
-  bool next_leg;       // may another leg be tried?
-  bool counts;         // does it count against the provider's health?
-  bool hard_down;      // provider is out until its configuration changes or a probe succeeds
+  bool next_leg;  // may another leg be tried?
+  bool counts;    // does it count against the provider's health?
+  bool hard_down; // provider is out until its configuration changes or a probe succeeds
 };
 const FaultFacts& facts(Fault fault);
 
 struct Failure {
   FailureKind kind = FailureKind::Internal;
   Fault fault = Fault::Ours;
-  std::string message;                                // one sentence for a person, with the fix in it where there is one
-  std::string code{};                                 // machine code such as "model_not_found"; may be empty
-  std::string param{};                                // request field at fault; may be empty
+  std::string message; // one sentence for a person, with the fix in it where there is one
+  std::string code{};  // machine code such as "model_not_found"; may be empty
+  std::string param{}; // request field at fault; may be empty
   std::optional<std::chrono::seconds> retry_after{};
-  int upstream_status = 0;                            // status an upstream answered with, 0 = none
-  std::string upstream_body{};                        // its JSON error body, bounded; relayed, never logged
+  int upstream_status = 0;     // status an upstream answered with, 0 = none
+  std::string upstream_body{}; // its JSON error body, bounded; relayed, never logged
 };
 
 // std::expected that can't be ignored (tests/compile_fail proves it).
@@ -69,19 +89,24 @@ inline std::unexpected<Failure> internal(std::string message) {
 
 // Programmer error: on in release, unreachable from input.
 [[noreturn]] void check_failed(const char* what, const char* file, int line);
-#define CHECK(condition) \
-  do { if (!(condition)) [[unlikely]] ::intertie::check_failed(#condition, __FILE__, __LINE__); } while (false)
+#define CHECK(condition)                                        \
+  do {                                                          \
+    if (!(condition)) [[unlikely]]                              \
+      ::intertie::check_failed(#condition, __FILE__, __LINE__); \
+  } while (false)
 
 // Declares `name` from a Result expression or returns its Failure: `TRY(auto ask, read_ask(body));`
 #define INTERTIE_CAT2(a, b) a##b
 #define INTERTIE_CAT(a, b) INTERTIE_CAT2(a, b)
-#define TRY_IMPL(temp, declaration, expression, ret) \
-  auto temp = (expression);                          \
+#define TRY_IMPL(temp, declaration, expression, ret)       \
+  auto temp = (expression);                                \
   if (!temp) ret std::unexpected(std::move(temp).error()); \
   declaration = *std::move(temp)
 #define TRY(declaration, expression) TRY_IMPL(INTERTIE_CAT(try_, __LINE__), declaration, expression, return)
 #define CO_TRY(declaration, expression) TRY_IMPL(INTERTIE_CAT(try_, __LINE__), declaration, expression, co_return)
-#define TRY_VOID(expression)                                                          \
-  do { if (auto try_void = (expression); !try_void) return std::unexpected(std::move(try_void).error()); } while (false)
+#define TRY_VOID(expression)                                                                          \
+  do {                                                                                                \
+    if (auto try_void = (expression); !try_void) return std::unexpected(std::move(try_void).error()); \
+  } while (false)
 
 } // namespace intertie

@@ -19,7 +19,11 @@ class Secret {
   Secret& operator=(const Secret&) = default;
   Secret(Secret&& other) noexcept : value_(std::move(other.value_)) { other.wipe(); }
   Secret& operator=(Secret&& other) noexcept {
-    if (this != &other) { wipe(); value_ = std::move(other.value_); other.wipe(); }
+    if (this != &other) {
+      wipe();
+      value_ = std::move(other.value_);
+      other.wipe();
+    }
     return *this;
   }
   ~Secret() { wipe(); }
@@ -28,7 +32,10 @@ class Secret {
   friend std::ostream& operator<<(std::ostream&, const Secret&) = delete;
 
  private:
-  void wipe() { if (!value_.empty()) explicit_bzero(value_.data(), value_.size()); value_.clear(); }
+  void wipe() {
+    if (!value_.empty()) explicit_bzero(value_.data(), value_.size());
+    value_.clear();
+  }
   std::string value_;
 };
 } // namespace intertie

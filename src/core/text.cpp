@@ -37,10 +37,21 @@ bool valid_utf8(std::string_view t) {
 
 void append_utf8(std::string& out, char32_t c) {
   auto push = [&](char32_t byte) { out += static_cast<char>(byte); };
-  if (c < 0x80) { push(c); }
-  else if (c < 0x800) { push(0xC0 | (c >> 6)); push(0x80 | (c & 63)); }
-  else if (c < 0x10000) { push(0xE0 | (c >> 12)); push(0x80 | ((c >> 6) & 63)); push(0x80 | (c & 63)); }
-  else { push(0xF0 | (c >> 18)); push(0x80 | ((c >> 12) & 63)); push(0x80 | ((c >> 6) & 63)); push(0x80 | (c & 63)); }
+  if (c < 0x80) {
+    push(c);
+  } else if (c < 0x800) {
+    push(0xC0 | (c >> 6));
+    push(0x80 | (c & 63));
+  } else if (c < 0x10000) {
+    push(0xE0 | (c >> 12));
+    push(0x80 | ((c >> 6) & 63));
+    push(0x80 | (c & 63));
+  } else {
+    push(0xF0 | (c >> 18));
+    push(0x80 | ((c >> 12) & 63));
+    push(0x80 | ((c >> 6) & 63));
+    push(0x80 | (c & 63));
+  }
 }
 
 std::string lower(std::string_view t) {
@@ -54,7 +65,9 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 }
 
 std::string percent_decode(std::string_view t) {
-  auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; };
+  auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+  };
   std::string out;
   for (std::size_t i = 0; i < t.size(); ++i) {
     bool escape = t[i] == '%' && i + 2 < t.size() && digit(t[i + 1]) >= 0 && digit(t[i + 2]) >= 0;
@@ -119,8 +132,12 @@ std::string human_bytes(std::uint64_t bytes) {
   constexpr std::array<std::string_view, 5> kUnits{"B", "kB", "MB", "GB", "TB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  while (value >= 999.5 && unit + 1 < kUnits.size()) { value /= 1000; ++unit; }
-  return value < 9.95 && unit > 0 ? fmt::format("{:.1f} {}", value, kUnits[unit]) : fmt::format("{:.0f} {}", value, kUnits[unit]);
+  while (value >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1000;
+    ++unit;
+  }
+  return value < 9.95 && unit > 0 ? fmt::format("{:.1f} {}", value, kUnits[unit])
+                                  : fmt::format("{:.0f} {}", value, kUnits[unit]);
 }
 
 std::string human_dollars(std::int64_t micro_usd) {
@@ -135,8 +152,15 @@ std::optional<std::uint64_t> parse_bytes(std::string_view t) {
   auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), number);
   if (error != std::errc{} || number < 0) return std::nullopt;
   auto unit = lower(trim({end, static_cast<std::size_t>(t.data() + t.size() - end)}));
-  constexpr std::array<std::pair<std::string_view, double>, 9> kUnits{{{"", 1}, {"b", 1}, {"kb", 1e3}, {"mb", 1e6},
-      {"gb", 1e9}, {"tb", 1e12}, {"kib", 1024.0}, {"mib", 1048576.0}, {"gib", 1073741824.0}}};
+  constexpr std::array<std::pair<std::string_view, double>, 9> kUnits{{{"", 1},
+                                                                       {"b", 1},
+                                                                       {"kb", 1e3},
+                                                                       {"mb", 1e6},
+                                                                       {"gb", 1e9},
+                                                                       {"tb", 1e12},
+                                                                       {"kib", 1024.0},
+                                                                       {"mib", 1048576.0},
+                                                                       {"gib", 1073741824.0}}};
   for (auto [name, factor] : kUnits)
     if (unit == name && number * factor < 1e18) return static_cast<std::uint64_t>(number * factor);
   return std::nullopt;

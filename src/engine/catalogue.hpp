@@ -17,7 +17,7 @@
 
 namespace intertie::engine {
 
-inline constexpr std::string_view kLocal = "local";   // the provider name of supervised children
+inline constexpr std::string_view kLocal = "local"; // the provider name of supervised children
 
 // A provider that can be sent to, with what we know of its health.
 struct Reachable {
@@ -33,7 +33,7 @@ struct LocalModel {
 class Catalogue {
  public:
   Catalogue() = default;
-  Catalogue(Catalogue&&) = default;          // no copies: by_name_ looks into entries_
+  Catalogue(Catalogue&&) = default; // no copies: by_name_ looks into entries_
   Catalogue& operator=(Catalogue&&) = default;
   // `prices` fills in what the configuration does not say.
   Catalogue(std::vector<Reachable> remotes, std::vector<LocalModel> locals,
@@ -41,8 +41,8 @@ class Catalogue {
 
   struct Entry {
     ModelFacts facts;
-    std::uint16_t remote = kNoRemote;      // index into remotes()
-    route::Condition condition = route::Condition::Ready;  // of a local model
+    std::uint16_t remote = kNoRemote;                     // index into remotes()
+    route::Condition condition = route::Condition::Ready; // of a local model
   };
   static constexpr std::uint16_t kNoRemote = 0xFFFF;
 
@@ -54,8 +54,9 @@ class Catalogue {
 
   // The candidates decide() has to judge: for a named model those that carry the name and everything on the device (where a
   // private Ask may be sent instead), else all. `made_up` receives an entry for "provider/model" that nobody listed.
-  std::vector<route::Candidate> candidates(const route::ModelName& wish, TimePoint now, std::unique_ptr<Entry>& made_up) const;
-  std::vector<std::string> names() const;  // as clients may say them, for suggestions and /v1/models
+  std::vector<route::Candidate> candidates(const route::ModelName& wish, TimePoint now,
+                                           std::unique_ptr<Entry>& made_up) const;
+  std::vector<std::string> names() const; // as clients may say them, for suggestions and /v1/models
 
  private:
   ModelFacts facts_of(const provider::Provider& provider, const provider::ConfiguredModel& model) const;
@@ -65,7 +66,7 @@ class Catalogue {
   std::vector<Entry> entries_;
   std::vector<std::string> provider_names_;
   std::vector<std::uint16_t> on_device_;
-  std::unordered_multimap<std::string_view, std::uint16_t> by_name_;   // views into entries_ and by alias
+  std::unordered_multimap<std::string_view, std::uint16_t> by_name_; // views into entries_ and by alias
 };
 
 } // namespace intertie::engine

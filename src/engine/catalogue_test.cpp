@@ -37,7 +37,8 @@ Catalogue sample() {
   remotes.push_back(reachable(cloud("two", {"big"})));
   return Catalogue(std::move(remotes), {local("tiny")});
 }
-std::vector<std::string> found(const Catalogue& catalogue, std::string_view name, std::unique_ptr<Catalogue::Entry>& made_up) {
+std::vector<std::string> found(const Catalogue& catalogue, std::string_view name,
+                               std::unique_ptr<Catalogue::Entry>& made_up) {
   std::vector<std::string> out;
   auto wish = route::parse_model_name(name, catalogue.provider_names());
   for (const auto& candidate : catalogue.candidates(wish, TimePoint{}, made_up))

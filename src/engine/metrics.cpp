@@ -7,7 +7,9 @@ namespace {
 constexpr std::array<std::string_view, 4> kPlaceNames{"device", "edge", "cloud", "nowhere"};
 constexpr std::array kOutcomeValues{ledger::Outcome::Answered, ledger::Outcome::Refused, ledger::Outcome::Failed,
                                     ledger::Outcome::ClientGone, ledger::Outcome::BrokenMidStream};
-void raise(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) { counter.fetch_add(by, std::memory_order_relaxed); }
+void raise(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
 std::uint64_t read(const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
 } // namespace
 
@@ -46,17 +48,19 @@ void Metrics::count(const ledger::Receipt& receipt) {
 std::string Metrics::render() const {
   std::string out;
   auto to = std::back_inserter(out);
-  out += "# HELP intertie_requests_total Requests by where they ran and how they ended.\n# TYPE intertie_requests_total counter\n";
+  out +=
+      "# HELP intertie_requests_total Requests by where they ran and how they ended.\n# TYPE intertie_requests_total "
+      "counter\n";
   for (std::size_t p = 0; p < kPlaces; ++p)
     for (auto outcome : kOutcomeValues)
       fmt::format_to(to, "intertie_requests_total{{place=\"{}\",outcome=\"{}\"}} {}\n", kPlaceNames[p],
                      ledger::to_string(outcome), read(requests_[p][static_cast<std::size_t>(outcome)]));
   out += "# TYPE gen_ai_client_token_usage_total counter\n";
   for (std::size_t p = 0; p + 1 < kPlaces; ++p) {
-    fmt::format_to(to, "gen_ai_client_token_usage_total{{place=\"{}\",gen_ai_token_type=\"input\"}} {}\n", kPlaceNames[p],
-                   read(input_tokens_[p]));
-    fmt::format_to(to, "gen_ai_client_token_usage_total{{place=\"{}\",gen_ai_token_type=\"output\"}} {}\n", kPlaceNames[p],
-                   read(output_tokens_[p]));
+    fmt::format_to(to, "gen_ai_client_token_usage_total{{place=\"{}\",gen_ai_token_type=\"input\"}} {}\n",
+                   kPlaceNames[p], read(input_tokens_[p]));
+    fmt::format_to(to, "gen_ai_client_token_usage_total{{place=\"{}\",gen_ai_token_type=\"output\"}} {}\n",
+                   kPlaceNames[p], read(output_tokens_[p]));
   }
   out += "# TYPE intertie_cost_usd_total counter\n";
   for (std::size_t p = 0; p + 1 < kPlaces; ++p)

@@ -14,7 +14,8 @@ namespace intertie::engine {
 
 class Histogram {
  public:
-  static constexpr std::array<double, 14> kBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
+  static constexpr std::array<double, 14> kBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                                  0.25,  0.5,    1,     2.5,  5,     10,   60};
   void add(std::uint64_t microseconds_taken);
   void render(std::string& out, std::string_view name) const;
 
@@ -33,7 +34,7 @@ class Metrics {
 
  private:
   static constexpr std::size_t kOutcomes = 5;
-  static constexpr std::size_t kPlaces = 4;   // device, edge, cloud, nowhere
+  static constexpr std::size_t kPlaces = 4; // device, edge, cloud, nowhere
   std::array<std::array<std::atomic<std::uint64_t>, kOutcomes>, kPlaces> requests_{};
   std::array<std::atomic<std::uint64_t>, kPlaces> input_tokens_{}, output_tokens_{}, micro_usd_{};
   Histogram first_token_, duration_, decide_;

@@ -15,7 +15,8 @@ TEST(Metrics, CountsWhereItRan) {
   auto text = metrics.render();
   EXPECT_NE(text.find("intertie_requests_total{place=\"device\",outcome=\"answered\"} 1\n"), std::string::npos) << text;
   EXPECT_NE(text.find("intertie_requests_total{place=\"cloud\",outcome=\"answered\"} 0\n"), std::string::npos);
-  EXPECT_NE(text.find("gen_ai_client_token_usage_total{place=\"device\",gen_ai_token_type=\"input\"} 7\n"), std::string::npos);
+  EXPECT_NE(text.find("gen_ai_client_token_usage_total{place=\"device\",gen_ai_token_type=\"input\"} 7\n"),
+            std::string::npos);
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_count 1\n"), std::string::npos);
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_bucket{le=\"0.005\"} 1\n"), std::string::npos);
 }

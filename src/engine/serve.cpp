@@ -14,7 +14,7 @@
 namespace intertie::engine {
 namespace {
 
-constexpr std::size_t kWishes = 5;   // "auto" and its variants, which every catalogue knows
+constexpr std::size_t kWishes = 5; // "auto" and its variants, which every catalogue knows
 
 // What was judged, and all that its sentences need.
 struct Judgement {
@@ -27,7 +27,7 @@ struct Judgement {
 };
 // What one request carries from pass to pass.
 struct Passage : Judgement {
-  std::uint64_t versions = 0;              // of policy and catalogue
+  std::uint64_t versions = 0; // of policy and catalogue
   guard::Findings findings;
   ledger::Receipt receipt;
 };
@@ -55,7 +55,8 @@ void suggest(Passage& p, const Ask& ask) {
   auto near = text::suggest(ask.model, names);
   auto& message = p.plan.refusal->message;
   if (names.size() > kWishes && !near.empty())
-    message = fmt::format("there is no model \"{}\": did you mean \"{}\"?", ask.model.substr(0, 128), fmt::join(near, "\" or \""));
+    message = fmt::format("there is no model \"{}\": did you mean \"{}\"?", ask.model.substr(0, 128),
+                          fmt::join(near, "\" or \""));
   else if (names.size() > kWishes)
     message = fmt::format("there is no model \"{}\": GET /v1/models lists what there is, and \"auto\" picks one",
                           ask.model.substr(0, 128));
@@ -71,7 +72,8 @@ void decide(Passage& p, const Ask& ask) {
   if (p.plan.refusal && p.plan.refusal->code == "model_not_found") suggest(p, ask);
 }
 
-ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask, const Asked& asked, const Clock& clock) {
+ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask, const Asked& asked,
+                             const Clock& clock) {
   ledger::Receipt r;
   r.id = call.id;
   r.at = clock.wall();
@@ -97,7 +99,7 @@ std::uint64_t explain_key(const Passage& p, std::string_view asked_model) {
     hash = (hash ^ word) * 0xBF58476D1CE4E5B9;
     hash ^= hash >> 31;
   };
-  static const std::uint64_t kProcess = make_call_id(SystemClock{}.wall()).value;   // versions count from each start
+  static const std::uint64_t kProcess = make_call_id(SystemClock{}.wall()).value; // versions count from each start
   mix(kProcess);
   mix(p.versions);
   for (const auto& c : p.candidates) mix((std::uint64_t{c.id} << 8) | static_cast<std::uint64_t>(c.condition));
@@ -107,9 +109,10 @@ std::uint64_t explain_key(const Passage& p, std::string_view asked_model) {
     mix(static_cast<std::uint64_t>(r.b));
   }
   const auto& s = p.signals;
-  for (std::uint64_t word : {std::uint64_t{s.prompt_tokens}, std::uint64_t{s.max_output_tokens}, std::uint64_t(s.wish.wish),
-                             std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
-                             std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
+  for (std::uint64_t word :
+       {std::uint64_t{s.prompt_tokens}, std::uint64_t{s.max_output_tokens}, std::uint64_t(s.wish.wish),
+        std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
+        std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
     mix(word);
   mix(std::hash<std::string_view>{}(asked_model));
   return p.made_up ? 0 : hash;
@@ -124,7 +127,8 @@ struct Explained {
     ledger::Explanation out;
     for (const auto& reason : p.plan.reasons) {
       const auto& facts = entry_of(p, reason.candidate).facts;
-      bool chosen = std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
+      bool chosen =
+          std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
       out.judged.push_back({facts.provider, facts.name, facts.place, chosen, std::string(route::to_string(reason.code)),
                             route::render(reason, facts)});
     }
@@ -215,19 +219,27 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
   std::optional<Failure> failure;
   for (const auto& leg : p.plan.legs) {
     auto cleared = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust);
-    if (!cleared) { failure = std::move(cleared).error(); continue; }
+    if (!cleared) {
+      failure = std::move(cleared).error();
+      continue;
+    }
     if (services.ledger == nullptr && leg.model->place != Place::Device) {
-      failure = Failure{.kind = FailureKind::Unavailable, .fault = Fault::OurPolicy, .message = "the ledger can't be "
-                        "written, so nothing may leave this device; see `intertie doctor`", .code = "no_ledger", .param = {}};
+      failure = Failure{.kind = FailureKind::Unavailable,
+                        .fault = Fault::OurPolicy,
+                        .message =
+                            "the ledger can't be "
+                            "written, so nothing may leave this device; see `intertie doctor`",
+                        .code = "no_ledger",
+                        .param = {}};
       continue;
     }
     const auto& entry = entry_of(p, leg.candidate);
     const auto* reachable = p.catalogue->remote(entry);
     auto begun = call.clock.now();
     auto budget = std::chrono::duration_cast<milliseconds>(call.left() * double{leg.deadline_share});
-    reply.answering({call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
-    provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
-                            budget};
+    reply.answering(
+        {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
+    provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust, budget};
     auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
     if (reachable == nullptr && may_run_again(end, call, reply)) {
       // The child died under it and no byte was delivered: once more, when its supervisor has another ready.
@@ -239,8 +251,14 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);
     settle_receipt(p.receipt, end, ask, *leg.model);
     auto& tried = p.receipt.legs.emplace_back();
-    tried = {leg.model->provider, leg.model->name, leg.model->place, std::string(route::to_string(leg.why)), {}, {},
-             end.first_token_us, micros_between(begun, now)};
+    tried = {leg.model->provider,
+             leg.model->name,
+             leg.model->place,
+             std::string(route::to_string(leg.why)),
+             {},
+             {},
+             end.first_token_us,
+             micros_between(begun, now)};
     if (end.first_token_us > 0 && p.receipt.first_token_us == 0)
       p.receipt.first_token_us = micros_between(call.started, begun) + end.first_token_us;
     failure = std::move(end.failure);

@@ -24,7 +24,7 @@ struct Answering {
   Place place = Place::Device;
   std::string_view provider;
   std::string_view model;
-  std::shared_ptr<const std::string> reason;    // one sentence
+  std::shared_ptr<const std::string> reason; // one sentence
 };
 
 // The answer's way out, in the client's own dialect (gateway implements it). Nothing reaches the client before the first
@@ -32,15 +32,15 @@ struct Answering {
 class Reply {
  public:
   virtual ~Reply() = default;
-  virtual void identify(CallId id) = 0;                            // the decision's id, on every answer and refusal
-  virtual void answering(const Answering& answering) = 0;          // before the first write of a leg; may come again
+  virtual void identify(CallId id) = 0;                   // the decision's id, on every answer and refusal
+  virtual void answering(const Answering& answering) = 0; // before the first write of a leg; may come again
   virtual Task<Result<>> write(const Delta& delta) = 0;
-  virtual Task<Result<>> keep_alive() = 0;                         // commits a stream with a comment; nothing otherwise
+  virtual Task<Result<>> keep_alive() = 0; // commits a stream with a comment; nothing otherwise
   virtual Task<Result<>> finish(const Usage& usage) = 0;
-  virtual Task<Result<>> refuse(const Failure& failure) = 0;       // an error answer, or an error event once committed
+  virtual Task<Result<>> refuse(const Failure& failure) = 0; // an error answer, or an error event once committed
   virtual Task<Result<>> routed(const route::Plan& plan, CallId id) = 0; // route-only: the plan is the answer
-  virtual bool committed() const = 0;                              // has anything gone out?
-  virtual void restart() = 0;                                      // forget what was collected of a failed leg
+  virtual bool committed() const = 0;                                    // has anything gone out?
+  virtual void restart() = 0;                                            // forget what was collected of a failed leg
 };
 
 // What requests share. Members outlive every request.
@@ -48,7 +48,7 @@ struct Services {
   const Clock& clock;
   const Snapshot<route::Policy>& policy;
   const Snapshot<Catalogue>& catalogue;
-  ledger::Ledger* ledger;                    // null: no record can be kept, only the device may serve
+  ledger::Ledger* ledger; // null: no record can be kept, only the device may serve
   Metrics& metrics;
   // What the last request's judgement said: bursts are judged alike, so that its sentence serves the next one too and its
   // explanation is sent to the ledger once a second instead of with every receipt.
@@ -60,10 +60,10 @@ struct Services {
 
 // What one request brings besides its Ask.
 struct Asked {
-  std::string_view endpoint;                 // "chat.completions"
+  std::string_view endpoint; // "chat.completions"
   std::string_view caller;
   route::Hints hints{};
-  milliseconds keepalive_after{15'000};      // a stream that waits longer gets a comment, so that proxies don't cut it
+  milliseconds keepalive_after{15'000}; // a stream that waits longer gets a comment, so that proxies don't cut it
 };
 
 Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider::Opener& opener, Services& services);

@@ -11,13 +11,16 @@ namespace {
 
 constexpr std::string_view kJson = "application/json";
 
-std::string_view beneath(const net::Exchange& exchange, std::string_view prefix) { return exchange.path().substr(prefix.size()); }
+std::string_view beneath(const net::Exchange& exchange, std::string_view prefix) {
+  return exchange.path().substr(prefix.size());
+}
 
 std::string_view parameter(std::string_view query, std::string_view name) {
   while (!query.empty()) {
     auto part = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(query.size(), part.size() + 1));
-    if (part.starts_with(name) && part.size() > name.size() && part[name.size()] == '=') return part.substr(name.size() + 1);
+    if (part.starts_with(name) && part.size() > name.size() && part[name.size()] == '=')
+      return part.substr(name.size() + 1);
   }
   return {};
 }
@@ -54,9 +57,13 @@ Task<void> ready(Gateway& gateway, net::Exchange& exchange) {
     (void)co_await exchange.respond(200, kJson, {}, R"({"status":"ready"})");
     co_return;
   }
-  Failure failure{.kind = FailureKind::Unavailable, .fault = Fault::LocalResource,
-                  .message = "no model can answer: add one with `intertie models pull` or `intertie models add FILE`, or "
-                             "configure a [[provider]] with models", .code = "no_model", .param = {}};
+  Failure failure{.kind = FailureKind::Unavailable,
+                  .fault = Fault::LocalResource,
+                  .message =
+                      "no model can answer: add one with `intertie models pull` or `intertie models add FILE`, or "
+                      "configure a [[provider]] with models",
+                  .code = "no_model",
+                  .param = {}};
   (void)co_await respond_failure(exchange, failure);
 }
 
@@ -65,9 +72,10 @@ Task<void> metrics(Gateway& gateway, net::Exchange& exchange) {
   std::string text = state.metrics().render();
   if (auto* ledger = state.ledger()) {
     auto c = ledger->counters();
-    text += fmt::format("# TYPE intertie_receipts_total counter\nintertie_receipts_total{{state=\"written\"}} {}\n"
-                        "intertie_receipts_total{{state=\"dropped\"}} {}\nintertie_receipts_total{{state=\"failed\"}} {}\n",
-                        c.written, c.dropped, c.failed);
+    text += fmt::format(
+        "# TYPE intertie_receipts_total counter\nintertie_receipts_total{{state=\"written\"}} {}\n"
+        "intertie_receipts_total{{state=\"dropped\"}} {}\nintertie_receipts_total{{state=\"failed\"}} {}\n",
+        c.written, c.dropped, c.failed);
   }
   (void)co_await exchange.respond(200, "text/plain; version=0.0.4; charset=utf-8", {}, text);
 }
@@ -116,7 +124,10 @@ Task<void> receipts(Gateway& gateway, net::Exchange& exchange) {
   if (!asked.empty()) std::from_chars(asked.data(), asked.data() + asked.size(), most);
   auto after = parse_call_id(parameter(exchange.query(), "after"));
   auto rows = ledger::recent_json(gateway.state().config()->paths.receipts_file, std::min(most, kMost), after);
-  if (!rows) { (void)co_await respond_failure(exchange, rows.error()); co_return; }
+  if (!rows) {
+    (void)co_await respond_failure(exchange, rows.error());
+    co_return;
+  }
   json::Array list;
   for (const auto& row : *rows) list.raw(row);
   (void)co_await exchange.respond(200, kJson, {}, json::Object{}.add("object", "list").raw("data", list.str()).str());
@@ -129,7 +140,8 @@ Task<void> change_model(Gateway& gateway, net::Exchange& exchange) {
   std::string name(rest.substr(0, slash));
   auto* engines = gateway.state().engines();
   Result<> done = bad_request("POST /intertie/v1/models/NAME/load or …/unload", "unknown_url");
-  if (engines == nullptr) done = fail(FailureKind::Unavailable, Fault::LocalResource, "this daemon has no local engine", "no_engine");
+  if (engines == nullptr)
+    done = fail(FailureKind::Unavailable, Fault::LocalResource, "this daemon has no local engine", "no_engine");
   else if (verb == "load") done = engines->load(name);
   else if (verb == "unload") done = engines->unload(name);
   if (!done) (void)co_await respond_failure(exchange, done.error());

@@ -45,7 +45,9 @@ void ChatReply::answering(const engine::Answering& a) {
 }
 
 std::span<const net::Header> ChatReply::headers() {
-  headers_ = {{{"X-Intertie-Decision", id_}, {"X-Intertie-Place", place_}, {"X-Intertie-Model", model_},
+  headers_ = {{{"X-Intertie-Decision", id_},
+               {"X-Intertie-Place", place_},
+               {"X-Intertie-Model", model_},
                {"X-Intertie-Reason", reason_ ? std::string_view{*reason_} : std::string_view{}}}};
   // A refusal ran nowhere: it has a decision's id and nothing else.
   return std::span<const net::Header>{headers_}.first(place_.empty() ? 1 : headers_.size());
@@ -65,7 +67,7 @@ Task<Result<>> ChatReply::relay(std::string_view events) {
   if (events.empty()) co_return Result<>{};
   if (exchange_.started()) co_return co_await exchange_.write(events);
   auto started = co_await exchange_.start(200, "text/event-stream; charset=utf-8", headers(), events);
-  exchange_.release_request();   // a long stream needs the request no more
+  exchange_.release_request(); // a long stream needs the request no more
   co_return started;
 }
 
@@ -120,7 +122,8 @@ Task<Result<>> respond_failure(net::Exchange& exchange, const Failure& failure, 
     wait = std::to_string(failure.retry_after->count());
     all.push_back({"Retry-After", wait});
   }
-  co_return co_await exchange.respond(facts(failure.kind).status, "application/json", all, wire::render_chat_failure(failure));
+  co_return co_await exchange.respond(facts(failure.kind).status, "application/json", all,
+                                      wire::render_chat_failure(failure));
 }
 
 } // namespace intertie::gateway

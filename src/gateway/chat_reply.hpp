@@ -22,7 +22,10 @@ class ChatReply final : public engine::Reply {
   Task<Result<>> refuse(const Failure& failure) override;
   Task<Result<>> routed(const route::Plan& plan, CallId id) override;
   bool committed() const override { return exchange_.started(); }
-  void restart() override { aggregator_ = {}; collected_ = false; }
+  void restart() override {
+    aggregator_ = {};
+    collected_ = false;
+  }
 
  private:
   Task<Result<>> relay(std::string_view events);
@@ -35,7 +38,7 @@ class ChatReply final : public engine::Reply {
   const bool include_usage_;
   bool done_sent_ = false;
   bool usage_sent_ = false;
-  bool collected_ = false;      // events wait in aggregator_
+  bool collected_ = false; // events wait in aggregator_
   std::string id_, place_, model_;
   std::shared_ptr<const std::string> reason_;
   std::array<net::Header, 4> headers_{};
@@ -43,6 +46,7 @@ class ChatReply final : public engine::Reply {
 };
 
 // The answer to a request that never became an Ask. `id` may be zero.
-Task<Result<>> respond_failure(net::Exchange& exchange, const Failure& failure, std::span<const net::Header> headers = {});
+Task<Result<>> respond_failure(net::Exchange& exchange, const Failure& failure,
+                               std::span<const net::Header> headers = {});
 
 } // namespace intertie::gateway

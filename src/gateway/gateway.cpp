@@ -11,7 +11,7 @@ namespace {
 
 struct Route {
   std::string_view method;
-  std::string_view path;     // a trailing slash: everything beneath it
+  std::string_view path; // a trailing slash: everything beneath it
   Task<void> (*handle)(Gateway&, net::Exchange&);
 };
 // THE table. Hot rows first.
@@ -31,7 +31,8 @@ constexpr std::array kRoutes{
 };
 
 bool matches(const Route& route, std::string_view path) {
-  return route.path.ends_with('/') ? path.starts_with(route.path) && path.size() > route.path.size() : path == route.path;
+  return route.path.ends_with('/') ? path.starts_with(route.path) && path.size() > route.path.size()
+                                   : path == route.path;
 }
 
 // The engines' Lease as the slot that provider/ knows.
@@ -50,8 +51,10 @@ class Slot final : public provider::LocalSlot {
 
 Task<Result<std::unique_ptr<provider::LocalSlot>>> acquire(local::Engines* engines, std::string model, Call& call) {
   if (engines == nullptr)
-    co_return fail(FailureKind::Unavailable, Fault::LocalResource, "this daemon runs without a local engine "
-                   "(engine = \"none\")", "no_engine");
+    co_return fail(FailureKind::Unavailable, Fault::LocalResource,
+                   "this daemon runs without a local engine "
+                   "(engine = \"none\")",
+                   "no_engine");
   CO_TRY(auto lease, co_await engines->acquire(std::move(model), call));
   co_return std::unique_ptr<provider::LocalSlot>(std::make_unique<Slot>(std::move(lease)));
 }
@@ -59,10 +62,11 @@ Task<Result<std::unique_ptr<provider::LocalSlot>>> acquire(local::Engines* engin
 } // namespace
 
 Gateway::Gateway(State& state, net::Worker& worker)
-    : state_(state), worker_(worker), client_(worker),
-      opener_(client_, [engines = state.engines()](std::string model, Call& call) {
-        return acquire(engines, std::move(model), call);
-      }),
+    : state_(state),
+      worker_(worker),
+      client_(worker),
+      opener_(client_, [engines = state.engines()](std::string model,
+                                                   Call& call) { return acquire(engines, std::move(model), call); }),
       services_(state.services()) {}
 
 Task<void> Gateway::handle(net::Exchange& exchange) {
@@ -70,21 +74,29 @@ Task<void> Gateway::handle(net::Exchange& exchange) {
   const Route* other_method = nullptr;
   for (const auto& route : kRoutes) {
     if (!matches(route, exchange.path())) continue;
-    if (route.method == method) { co_await route.handle(*this, exchange); co_return; }
+    if (route.method == method) {
+      co_await route.handle(*this, exchange);
+      co_return;
+    }
     other_method = &route;
   }
   if (other_method != nullptr) {
     std::array allow{net::Header{"Allow", other_method->method}};
-    Failure failure{.kind = FailureKind::BadRequest, .fault = Fault::Client,
+    Failure failure{.kind = FailureKind::BadRequest,
+                    .fault = Fault::Client,
                     .message = fmt::format("{} takes {}, not {}", other_method->path, other_method->method, method),
-                    .code = "method_not_allowed", .param = {}};
+                    .code = "method_not_allowed",
+                    .param = {}};
     (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
     co_return;
   }
-  Failure failure{.kind = FailureKind::NotFound, .fault = Fault::Client,
-                  .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
-                                         method, exchange.path().substr(0, 200)),
-                  .code = "unknown_url", .param = {}};
+  Failure failure{
+      .kind = FailureKind::NotFound,
+      .fault = Fault::Client,
+      .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
+                             method, exchange.path().substr(0, 200)),
+      .code = "unknown_url",
+      .param = {}};
   (void)co_await respond_failure(exchange, failure);
 }
 

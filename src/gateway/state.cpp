@@ -33,8 +33,13 @@ std::vector<engine::LocalModel> local_models(const local::Engines* engines) {
 
 State::State(config::Config config, const Clock& clock, std::unique_ptr<local::Engines> engines,
              std::unique_ptr<ledger::Ledger> ledger)
-    : clock_(clock), started_(clock.now()), engines_(std::move(engines)), ledger_(std::move(ledger)),
-      config_(std::move(config)), policy_(config_.get()->policy), catalogue_(engine::Catalogue{}) {
+    : clock_(clock),
+      started_(clock.now()),
+      engines_(std::move(engines)),
+      ledger_(std::move(ledger)),
+      config_(std::move(config)),
+      policy_(config_.get()->policy),
+      catalogue_(engine::Catalogue{}) {
   std::lock_guard lock(rebuilding_);
   load_prices();
   rebuild();
@@ -46,7 +51,7 @@ void State::apply(config::Config config) {
   policy_.set(config.policy);
   config_.set(std::move(config));
   load_prices();
-  reachable_.clear();       // a changed configuration is what brings a provider back that was out
+  reachable_.clear(); // a changed configuration is what brings a provider back that was out
   rebuild();
 }
 
@@ -75,8 +80,6 @@ void State::rebuild() {
   catalogue_.set(engine::Catalogue(std::move(remotes), local_models(engines_.get()), prices_));
 }
 
-engine::Services State::services() {
-  return {clock_, policy_, catalogue_, ledger_.get(), metrics_};
-}
+engine::Services State::services() { return {clock_, policy_, catalogue_, ledger_.get(), metrics_}; }
 
 } // namespace intertie::gateway

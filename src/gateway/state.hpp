@@ -23,13 +23,13 @@ class State {
   State(config::Config config, const Clock& clock, std::unique_ptr<local::Engines> engines,
         std::unique_ptr<ledger::Ledger> ledger);
 
-  void apply(config::Config config);          // any thread; health starts afresh for providers that changed
-  void refresh();                             // any thread, cheap when nothing changed
+  void apply(config::Config config); // any thread; health starts afresh for providers that changed
+  void refresh();                    // any thread, cheap when nothing changed
   engine::Services services();
 
   const Clock& clock() const { return clock_; }
-  local::Engines* engines() { return engines_.get(); }       // null with engine = "none"
-  ledger::Ledger* ledger() { return ledger_.get(); }         // null when the receipts can't be written
+  local::Engines* engines() { return engines_.get(); } // null with engine = "none"
+  ledger::Ledger* ledger() { return ledger_.get(); }   // null when the receipts can't be written
   engine::Metrics& metrics() { return metrics_; }
   std::shared_ptr<const config::Config> config() const { return config_.get(); }
   std::shared_ptr<const engine::Catalogue> catalogue() const { return catalogue_.get(); }
@@ -47,9 +47,9 @@ class State {
   Snapshot<route::Policy> policy_;
   Snapshot<engine::Catalogue> catalogue_;
   std::mutex rebuilding_;
-  std::shared_ptr<const ledger::PriceTable> prices_;               // under rebuilding_, as is reachable_
+  std::shared_ptr<const ledger::PriceTable> prices_; // under rebuilding_, as is reachable_
   std::atomic<unsigned> engines_seen_{0};
-  std::unordered_map<std::string, engine::Reachable> reachable_;  // under rebuilding_
+  std::unordered_map<std::string, engine::Reachable> reachable_; // under rebuilding_
 };
 
 } // namespace intertie::gateway

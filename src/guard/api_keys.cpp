@@ -9,7 +9,7 @@ namespace intertie::guard {
 namespace {
 using Member = bool (*)(char);
 constexpr std::size_t kMostToken = 16U << 10;
-constexpr bool is_aws(char c) { return is_upper(c) || (c >= '2' && c <= '7'); }   // base 32
+constexpr bool is_aws(char c) { return is_upper(c) || (c >= '2' && c <= '7'); } // base 32
 constexpr bool is_slack(char c) { return is_alnum(c) || c == '-'; }
 
 std::size_t run_end(std::string_view text, std::size_t at, Member member) {
@@ -18,7 +18,10 @@ std::size_t run_end(std::string_view text, std::size_t at, Member member) {
   return at;
 }
 
-struct Variety { int distinct = 0; bool digit = false, upper = false, lower = false; };
+struct Variety {
+  int distinct = 0;
+  bool digit = false, upper = false, lower = false;
+};
 Variety variety(std::string_view token) {
   std::array<bool, 128> seen{};
   Variety v;
@@ -44,7 +47,7 @@ struct Shape {
   Member member;
   std::size_t least, most;
   bool (*plausible)(std::string_view) = random_looking;
-  std::string_view kinds{};   // what the prefix's first ? may be; empty: anything
+  std::string_view kinds{}; // what the prefix's first ? may be; empty: anything
 };
 bool kind_fits(std::string_view found, const Shape& shape) {
   return shape.kinds.empty() || shape.kinds.find(found[shape.prefix.find('?')]) != std::string_view::npos;
@@ -57,7 +60,7 @@ void find_shape(std::string_view text, const Shape& shape, Sink sink, void* to) 
     at = body;
     if (!starts_token(text, begin) || !kind_fits(text.substr(begin), shape)) continue;
     std::size_t end = run_end(text, body, shape.member);
-    while (end > body && (text[end - 1] == '-' || text[end - 1] == '.')) --end;   // a sentence's dash or dot
+    while (end > body && (text[end - 1] == '-' || text[end - 1] == '.')) --end; // a sentence's dash or dot
     std::size_t size = end - body;
     at = std::max(end, body);
     if (size < shape.least || size > shape.most || (end < text.size() && is_alnum(text[end]))) continue;
@@ -68,7 +71,7 @@ void find_shapes(std::string_view text, std::span<const Shape> shapes, Sink sink
   for (const auto& shape : shapes) find_shape(text, shape, sink, to);
 }
 
-bool mixed(std::string_view token) {   // digits are not certain in 34 letters
+bool mixed(std::string_view token) { // digits are not certain in 34 letters
   Variety v = variety(token);
   return v.distinct >= 10 && v.upper && v.lower;
 }
@@ -77,7 +80,11 @@ bool any_aws(std::string_view token) { return variety(token).distinct >= 5; }
 
 // sk-…, sk-proj-…, sk-svcacct-…, sk-admin-…; Anthropic's and OpenRouter's share the prefix, Anthropic has its own row.
 void find_openai_key(std::string_view text, Sink sink, void* to) {
-  struct Filter { std::string_view text; Sink sink; void* to; } filter{text, sink, to};
+  struct Filter {
+    std::string_view text;
+    Sink sink;
+    void* to;
+  } filter{text, sink, to};
   auto pass = [](void* self, std::uint32_t begin, std::uint32_t end, float score) {
     auto& f = *static_cast<Filter*>(self);
     if (!f.text.substr(begin).starts_with("sk-ant-")) f.sink(f.to, begin, end, score);
@@ -91,8 +98,8 @@ void find_aws_key(std::string_view text, Sink sink, void* to) {
   find_shape(text, {"A?IA", is_aws, 16, 16, any_aws, "KS"}, sink, to);
 }
 void find_github_token(std::string_view text, Sink sink, void* to) {
-  constexpr std::array kShapes = std::to_array<Shape>({
-      {"gh?_", is_alnum, 36, 255, random_looking, "pousr"}, {"github_pat_", is_word, 60, 255}});
+  constexpr std::array kShapes =
+      std::to_array<Shape>({{"gh?_", is_alnum, 36, 255, random_looking, "pousr"}, {"github_pat_", is_word, 60, 255}});
   find_shapes(text, kShapes, sink, to);
 }
 void find_gitlab_token(std::string_view text, Sink sink, void* to) {
@@ -102,14 +109,14 @@ void find_gitlab_token(std::string_view text, Sink sink, void* to) {
 }
 // xoxb- bot, xoxp- user, xoxa-/xoxr- legacy, xoxs- workspace, xoxe- refresh; xapp- app level.
 void find_slack_token(std::string_view text, Sink sink, void* to) {
-  constexpr std::array kShapes = std::to_array<Shape>({
-      {"xox?-", is_slack, 20, 255, random_looking, "bparse"}, {"xapp-", is_slack, 20, 255}});
+  constexpr std::array kShapes =
+      std::to_array<Shape>({{"xox?-", is_slack, 20, 255, random_looking, "bparse"}, {"xapp-", is_slack, 20, 255}});
   find_shapes(text, kShapes, sink, to);
 }
 void find_stripe_key(std::string_view text, Sink sink, void* to) {
-  constexpr std::array kShapes = std::to_array<Shape>({
-      {"sk_????_", is_alnum, 16, 255, random_looking, "lt"}, {"rk_????_", is_alnum, 16, 255, random_looking, "lt"},
-      {"whsec_", is_alnum, 24, 255}});
+  constexpr std::array kShapes = std::to_array<Shape>({{"sk_????_", is_alnum, 16, 255, random_looking, "lt"},
+                                                       {"rk_????_", is_alnum, 16, 255, random_looking, "lt"},
+                                                       {"whsec_", is_alnum, 24, 255}});
   find_shapes(text, kShapes, sink, to);
 }
 void find_google_key(std::string_view text, Sink sink, void* to) {
@@ -157,7 +164,7 @@ void find_telegram_token(std::string_view text, Sink sink, void* to) {
     std::size_t begin = at;
     while (begin > 0 && at - begin < 11 && is_digit(text[begin - 1])) --begin;
     std::size_t end = run_end(text.substr(0, std::min(text.size(), at + 37)), at + 1, is_word);
-    bool bot = begin >= 3 && text.substr(begin - 3, 3) == "bot";   // as in the API's addresses
+    bool bot = begin >= 3 && text.substr(begin - 3, 3) == "bot"; // as in the API's addresses
     if (at - begin < 8 || at - begin > 10 || end - at - 1 != 35 || !(bot || starts_token(text, begin))) continue;
     if (random_looking(text.substr(at + 1, 35))) report(sink, to, begin, end, 0.99F);
   }

@@ -39,7 +39,7 @@ constexpr bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 constexpr bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 constexpr bool is_letter(char c) { return is_upper(c) || is_lower(c); }
 constexpr bool is_alnum(char c) { return is_letter(c) || is_digit(c); }
-constexpr bool is_word(char c) { return is_alnum(c) || c == '_' || c == '-'; }   // base64url's alphabet
+constexpr bool is_word(char c) { return is_alnum(c) || c == '_' || c == '-'; } // base64url's alphabet
 constexpr bool is_base64(char c) { return is_alnum(c) || c == '+' || c == '/'; }
 constexpr bool is_hex_lower(char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }
 

@@ -10,7 +10,7 @@ namespace intertie::guard {
 namespace {
 constexpr std::size_t kMostLocal = 64, kMostDomain = 253, kMostLabel = 63;
 
-constexpr bool is_high(char c) { return static_cast<unsigned char>(c) >= 0x80; }   // part of a UTF-8 sequence
+constexpr bool is_high(char c) { return static_cast<unsigned char>(c) >= 0x80; } // part of a UTF-8 sequence
 constexpr bool is_local(char c) {
   return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-' || c == '\'' || c == '&' || c == '~';
 }
@@ -38,7 +38,7 @@ std::size_t local_begin(std::string_view text, std::size_t at) {
     std::size_t wide = walk_back(text, at, kMostLocal + 1, any);
     if (at - wide <= kMostLocal) begin = wide;
   }
-  while (begin < at && !is_alnum(text[begin]) && !is_high(text[begin])) ++begin;   // quotes, dots, dashes around it
+  while (begin < at && !is_alnum(text[begin]) && !is_high(text[begin])) ++begin; // quotes, dots, dashes around it
   return begin;
 }
 
@@ -77,7 +77,7 @@ void find_email(std::string_view text, Sink sink, void* to) {
     if (end == at + 1) continue;
     std::string_view local = text.substr(begin, at - begin), domain = text.substr(at + 1, end - at - 1);
     char next = end < text.size() ? text[end] : '\0';
-    bool code = next == '(' || next == '@' || (local == "git" && next == ':');   // a@b.dot(c), git@host:path
+    bool code = next == '(' || next == '@' || (local == "git" && next == ':'); // a@b.dot(c), git@host:path
     if (code || file_name(domain)) continue;
     report(sink, to, begin, end, local.size() > 1 ? 0.95F : 0.8F);
   }

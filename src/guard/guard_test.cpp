@@ -62,13 +62,13 @@ TEST(Scan, OverlapsBecomeOneThatCoversAll) {
                   Detector{"NEXT", DataClass::C1, find_8_9}};
   auto findings = scan_text("0123456789", rows);
   ASSERT_EQ(findings.list.size(), 2U);
-  EXPECT_EQ(findings.list[0].detector, 1);   // the higher class names it
+  EXPECT_EQ(findings.list[0].detector, 1); // the higher class names it
   EXPECT_EQ(findings.list[0].data_class, DataClass::C4);
   EXPECT_EQ(findings.list[0].begin, 0U);
   EXPECT_EQ(findings.list[0].end, 8U);
-  EXPECT_EQ(findings.list[1].begin, 8U);     // touching is not overlapping
+  EXPECT_EQ(findings.list[1].begin, 8U); // touching is not overlapping
   std::array same{Detector{"SHORT", DataClass::C2, find_0_4}, Detector{"LONG", DataClass::C2, find_2_8}};
-  EXPECT_EQ(scan_text("0123456789", same).list[0].detector, 1);   // the longer names it
+  EXPECT_EQ(scan_text("0123456789", same).list[0].detector, 1); // the longer names it
 }
 
 TEST(Scan, FindsThroughEveryWayToWriteAnEscape) {
@@ -124,7 +124,7 @@ TEST(Detectors, DontSeeThingsInNoise) {
   constexpr std::string_view kUrl = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   for (auto alphabet : {k64, kUrl, std::string_view{"0123456789abcdef"}, std::string_view{"0123456789ABCDEF"}}) {
     EXPECT_TRUE(scan_text(noise.text(alphabet, 1U << 20)).list.empty()) << alphabet;
-    std::string lines;   // as PEM and mail fold it
+    std::string lines; // as PEM and mail fold it
     for (int i = 0; i < 4000; ++i) lines += noise.text(alphabet, 64) + "\n";
     EXPECT_TRUE(scan_text(lines).list.empty()) << alphabet;
   }
@@ -214,7 +214,7 @@ TEST(Detectors, AreLinearOnHostileText) {
     text.reserve((1U << 20) + unit.size());
     while (text.size() < (1U << 20)) text += unit;
     for (const auto& row : detectors()) {
-      if (seconds_for(row, text) < 0.05) continue;   // 20 MB/s: no need to look closer
+      if (seconds_for(row, text) < 0.05) continue; // 20 MB/s: no need to look closer
       double large = 1e9, small = 1e9;
       for (int i = 0; i < 5; ++i) {
         large = std::min(large, seconds_for(row, text));
@@ -236,9 +236,9 @@ TEST(Clear, NeedsAScanUnlessEverythingMayGo) {
   ASSERT_TRUE(cleared);
   EXPECT_EQ(&cleared->ask(), &ask);
   EXPECT_EQ(cleared->trust(), Trust::T4);
-  EXPECT_EQ(clear(ask, Findings{}, matrix, Trust::T4).error().code, "policy_block");   // unknown is C6
+  EXPECT_EQ(clear(ask, Findings{}, matrix, Trust::T4).error().code, "policy_block"); // unknown is C6
   matrix.unknown = DataClass::C0;
-  EXPECT_FALSE(clear(ask, Findings{}, matrix, Trust::T4));   // nobody looked, whatever unknown counts as
+  EXPECT_FALSE(clear(ask, Findings{}, matrix, Trust::T4)); // nobody looked, whatever unknown counts as
   Findings partial{.list = {}, .scanned = true, .complete = false};
   EXPECT_TRUE(clear(ask, partial, matrix, Trust::T4));
 }

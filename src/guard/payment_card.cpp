@@ -10,21 +10,36 @@ namespace {
 constexpr std::size_t kMostDigits = 19, kLeastDigits = 12, kMostGroups = 8;
 
 // Prefixes [low, high] of `digits` digits, and the lengths as bits.
-struct Issuer { int digits; int low, high; std::uint32_t lengths; };
+struct Issuer {
+  int digits;
+  int low, high;
+  std::uint32_t lengths;
+};
 constexpr std::uint32_t len(int n) { return 1U << n; }
 constexpr std::uint32_t kTo19 = len(16) | len(17) | len(18) | len(19);
 constexpr std::array kIssuers = std::to_array<Issuer>({
-    {1, 4, 4, len(13) | len(16) | len(19)},                       // Visa
-    {2, 51, 55, len(16)}, {4, 2221, 2720, len(16)},               // Mastercard
-    {2, 34, 34, len(15)}, {2, 37, 37, len(15)},                   // American Express
-    {4, 6011, 6011, kTo19}, {3, 644, 649, kTo19}, {2, 65, 65, kTo19},   // Discover
-    {4, 3528, 3589, kTo19},                                       // JCB
-    {3, 300, 305, len(14) | len(16)}, {4, 3095, 3095, len(14) | len(16)}, {2, 36, 36, len(14)},
-    {2, 38, 39, len(14) | len(16)},                               // Diners Club
-    {2, 62, 62, kTo19}, {2, 81, 81, kTo19},                       // UnionPay
-    {4, 5018, 5018, kTo19 | 0xF000}, {4, 5020, 5020, kTo19 | 0xF000}, {4, 5038, 5038, kTo19 | 0xF000},
-    {4, 5893, 5893, kTo19 | 0xF000}, {4, 6304, 6304, kTo19 | 0xF000}, {4, 6759, 6759, kTo19 | 0xF000},
-    {4, 6761, 6763, kTo19 | 0xF000},                              // Maestro: 12 to 19
+    {1, 4, 4, len(13) | len(16) | len(19)}, // Visa
+    {2, 51, 55, len(16)},
+    {4, 2221, 2720, len(16)}, // Mastercard
+    {2, 34, 34, len(15)},
+    {2, 37, 37, len(15)}, // American Express
+    {4, 6011, 6011, kTo19},
+    {3, 644, 649, kTo19},
+    {2, 65, 65, kTo19},     // Discover
+    {4, 3528, 3589, kTo19}, // JCB
+    {3, 300, 305, len(14) | len(16)},
+    {4, 3095, 3095, len(14) | len(16)},
+    {2, 36, 36, len(14)},
+    {2, 38, 39, len(14) | len(16)}, // Diners Club
+    {2, 62, 62, kTo19},
+    {2, 81, 81, kTo19}, // UnionPay
+    {4, 5018, 5018, kTo19 | 0xF000},
+    {4, 5020, 5020, kTo19 | 0xF000},
+    {4, 5038, 5038, kTo19 | 0xF000},
+    {4, 5893, 5893, kTo19 | 0xF000},
+    {4, 6304, 6304, kTo19 | 0xF000},
+    {4, 6759, 6759, kTo19 | 0xF000},
+    {4, 6761, 6763, kTo19 | 0xF000}, // Maestro: 12 to 19
 });
 
 bool issued(std::string_view digits) {
@@ -56,7 +71,7 @@ bool card(std::string_view digits) {
 struct Groups {
   std::array<std::size_t, kMostGroups> begin{}, size{};
   std::size_t count = 0;
-  bool more = false;   // the row of numbers goes on
+  bool more = false; // the row of numbers goes on
 };
 
 std::size_t digits_end(std::string_view text, std::size_t at) {
@@ -95,7 +110,7 @@ Groups groups_at(std::string_view text, std::size_t at, std::size_t first_end) {
 bool free_before(std::string_view text, std::size_t at) {
   if (at == 0) return true;
   char c = text[at - 1];
-  if (c == '.' || c == ',') return at < 2 || !is_digit(text[at - 2]);   // 3.4111… is a fraction
+  if (c == '.' || c == ',') return at < 2 || !is_digit(text[at - 2]); // 3.4111… is a fraction
   bool word = is_alnum(c) && !after_escape(text, at);
   return !word && c != '_' && c != '+';
 }

@@ -26,7 +26,7 @@ std::size_t material_end(std::string_view text, std::size_t at, std::size_t& let
     std::size_t run = at;
     while (at < most && (is_base64(text[at]) || text[at] == '=')) ++at;
     letters += at - run;
-    if (at < most && (text[at] == '-' || text[at] == ':')) {   // "Proc-Type: 4,ENCRYPTED", "Version: 1"
+    if (at < most && (text[at] == '-' || text[at] == ':')) { // "Proc-Type: 4,ENCRYPTED", "Version: 1"
       std::size_t line = std::min(most, at + kMostHeaderLine);
       while (at < line && text[at] != '\n' && text[at] != '\\' && text.substr(at, 5) != kDashes) ++at;
       if (at == line) break;

@@ -8,7 +8,7 @@
 
 namespace intertie::guard {
 namespace {
-constexpr std::size_t kMostFindings = 100'000;   // more is not a prompt but an attack on our memory: incomplete
+constexpr std::size_t kMostFindings = 100'000; // more is not a prompt but an attack on our memory: incomplete
 
 // Decoded text of an escaped span, and where its bytes came from: a list of stretches that differ by a constant.
 class Decoded {
@@ -39,7 +39,9 @@ class Decoded {
   }
 
  private:
-  struct Stretch { std::uint32_t decoded, raw, escape; };
+  struct Stretch {
+    std::uint32_t decoded, raw, escape;
+  };
 
   static std::size_t escape_size(std::string_view raw, std::size_t at) {
     bool unicode = at + 1 < raw.size() && raw[at + 1] == 'u';
@@ -60,8 +62,8 @@ class Decoded {
 
 struct Collector {
   Findings& findings;
-  std::size_t size = 0;               // of the text being scanned
-  std::uint32_t begin = 0;            // of that text in the body
+  std::size_t size = 0;    // of the text being scanned
+  std::uint32_t begin = 0; // of that text in the body
   const Decoded* decoded = nullptr;
   Position position = Position::Unknown;
   std::uint16_t row = 0;
@@ -88,7 +90,7 @@ struct Collector {
       data_class = rows[i].data_class;
       try {
         rows[i].find(text, &Collector::sink, this);
-      } catch (...) {   // fail closed: whatever it was, this text was not looked at properly
+      } catch (...) { // fail closed: whatever it was, this text was not looked at properly
         findings.complete = false;
       }
     }
@@ -101,7 +103,7 @@ void merge(std::vector<Finding>& list) {
   std::ranges::sort(
       list, [](const Finding& a, const Finding& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; });
   std::size_t kept = 0;
-  std::uint32_t best = 0;   // length of the finding that names the kept one
+  std::uint32_t best = 0; // length of the finding that names the kept one
   for (std::size_t i = 0; i < list.size(); ++i) {
     Finding next = list[i];
     if (kept == 0 || next.begin >= list[kept - 1].end) {

@@ -14,18 +14,18 @@
 namespace intertie::guard {
 
 struct Finding {
-  std::uint32_t begin;        // bytes in Ask::body (or in the scanned text), end exclusive
+  std::uint32_t begin; // bytes in Ask::body (or in the scanned text), end exclusive
   std::uint32_t end;
-  std::uint16_t detector;     // index into detectors()
+  std::uint16_t detector; // index into detectors()
   DataClass data_class;
   Position position;
-  float score;                // 0…1
+  float score; // 0…1
 };
 
 struct Findings {
-  std::vector<Finding> list;  // sorted by begin, not overlapping
-  bool scanned = false;       // false: nobody looked
-  bool complete = false;      // false: a detector failed or something could not be read
+  std::vector<Finding> list; // sorted by begin, not overlapping
+  bool scanned = false;      // false: nobody looked
+  bool complete = false;     // false: a detector failed or something could not be read
 
   // The class the policy must judge: the highest found, or `unknown` when not scanned or not complete.
   DataClass highest(DataClass unknown) const;
@@ -34,7 +34,7 @@ struct Findings {
 // One row of the registry. `find` reports every match in `text` (plain, unescaped UTF-8); linear time in its length.
 using Sink = void (*)(void* to, std::uint32_t begin, std::uint32_t end, float score);
 struct Detector {
-  std::string_view name;      // stable, shown in explain: "EMAIL", "PAYMENT_CARD", "OPENAI_KEY"
+  std::string_view name; // stable, shown in explain: "EMAIL", "PAYMENT_CARD", "OPENAI_KEY"
   DataClass data_class;
   void (*find)(std::string_view text, Sink sink, void* to);
 };

@@ -2,8 +2,8 @@
 // A plain value, moved from the io thread to the ledger's writer.
 #pragma once
 
-#include <cstdint>
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>

@@ -105,7 +105,9 @@ Result<> Writer::insert(Receipt& r) {
   if (r.price_known) row.bind(18, r.micro_usd);
   else row.bind_null(18);
   row.bind(19, std::int64_t{r.decide_us}).bind(20, std::int64_t{r.first_token_us}).bind(21, std::int64_t{r.total_us});
-  row.bind(22, std::string_view{r.policy_digest.data(), r.policy_digest.front() == 0 ? 0 : r.policy_digest.size()}).bind(23, array_of(r.legs)).bind(24, explanation);
+  row.bind(22, std::string_view{r.policy_digest.data(), r.policy_digest.front() == 0 ? 0 : r.policy_digest.size()})
+      .bind(23, array_of(r.legs))
+      .bind(24, explanation);
   return row.run();
 }
 

@@ -23,11 +23,12 @@ inline constexpr std::string_view kInsertExplanation =
 class Writer {
  public:
   static Result<Writer> open(store::Database& database);
-  Result<> insert(Receipt& receipt);     // runs receipt.explain on the calling thread unless its key came last time
-  void forget() { last_key_ = 0; }       // what was written may have been rolled back
+  Result<> insert(Receipt& receipt); // runs receipt.explain on the calling thread unless its key came last time
+  void forget() { last_key_ = 0; }   // what was written may have been rolled back
 
  private:
-  Writer(store::Statement row, store::Statement explanation) : row_(std::move(row)), explanation_(std::move(explanation)) {}
+  Writer(store::Statement row, store::Statement explanation)
+      : row_(std::move(row)), explanation_(std::move(explanation)) {}
   Result<> explain(Receipt& receipt, std::int64_t& key);
   store::Statement row_, explanation_;
   std::uint64_t last_key_ = 0;
@@ -38,7 +39,8 @@ inline constexpr std::string_view kSelect =
     "findings, "
     "prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, decide_us, first_token_us, total_us, "
     "policy, legs, "
-    "coalesce(judged, '[]'), coalesce(counterfactuals, '[]') FROM receipts LEFT JOIN explanations ON key = explanation ";
+    "coalesce(judged, '[]'), coalesce(counterfactuals, '[]') FROM receipts LEFT JOIN explanations ON key = "
+    "explanation ";
 std::string json_of(const store::Statement& row); // of a row of kSelect
 
 } // namespace intertie::ledger

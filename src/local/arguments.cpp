@@ -17,8 +17,8 @@ constexpr std::uint32_t kDefaultContext = 8192;
 constexpr std::uint32_t kMostContext = 1u << 24;
 constexpr std::uint32_t kMostSlots = 64;
 constexpr std::uint64_t kMiB = 1u << 20;
-constexpr double kLongestBatch = 0.18;     // seconds: a cancelled prompt ends with its batch, and that within 0.3 s
-constexpr int kMostTokens = 4096;          // without a cap an empty prompt was seen to generate for more than a minute
+constexpr double kLongestBatch = 0.18; // seconds: a cancelled prompt ends with its batch, and that within 0.3 s
+constexpr int kMostTokens = 4096;      // without a cap an empty prompt was seen to generate for more than a minute
 
 bool program(const std::filesystem::path& path) {
   std::error_code error;
@@ -26,8 +26,8 @@ bool program(const std::filesystem::path& path) {
 }
 } // namespace
 
-ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file, int cores,
-                     double prompt_rate) {
+ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file,
+                     int cores, double prompt_rate) {
   ChildPlan plan;
   plan.model_file = file;
   plan.slot_dir = settings.state_dir + "/slots";
@@ -47,19 +47,29 @@ ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gg
 }
 
 std::vector<std::string> child_arguments(const ChildPlan& plan) {
-  std::vector<std::string> words{
-      "-m", plan.model_file, "--host", plan.socket, "--no-ui", "--offline", "-np", std::to_string(plan.fit.slots),
-      "-c", std::to_string(std::uint64_t{plan.fit.context} * plan.fit.slots), "-t", std::to_string(plan.threads),
-      "-tb", std::to_string(plan.batch_threads), "--poll", plan.dedicated ? "50" : "0", "-b", std::to_string(plan.fit.batch),
-      "-ub", std::to_string(plan.fit.batch), "-n", std::to_string(kMostTokens), "-fit", "off",
-      "--cache-ram", std::to_string(plan.fit.prompt_cache / kMiB), "--metrics", "--slot-save-path", plan.slot_dir,
-      "--log-jsonl", "-lv", "3"};
+  std::vector<std::string> words{"-m",          plan.model_file,
+                                 "--host",      plan.socket,
+                                 "--no-ui",     "--offline",
+                                 "-np",         std::to_string(plan.fit.slots),
+                                 "-c",          std::to_string(std::uint64_t{plan.fit.context} * plan.fit.slots),
+                                 "-t",          std::to_string(plan.threads),
+                                 "-tb",         std::to_string(plan.batch_threads),
+                                 "--poll",      plan.dedicated ? "50" : "0",
+                                 "-b",          std::to_string(plan.fit.batch),
+                                 "-ub",         std::to_string(plan.fit.batch),
+                                 "-n",          std::to_string(kMostTokens),
+                                 "-fit",        "off",
+                                 "--cache-ram", std::to_string(plan.fit.prompt_cache / kMiB),
+                                 "--metrics",   "--slot-save-path",
+                                 plan.slot_dir, "--log-jsonl",
+                                 "-lv",         "3"};
   if (!plan.name.empty()) words.insert(words.end(), {"--alias", plan.name});
   words.insert(words.end(), plan.extra.begin(), plan.extra.end());
   return words;
 }
 
-Result<std::vector<std::string>> child_arguments(const Settings& settings, const ModelFlags& flags, const std::string& file) {
+Result<std::vector<std::string>> child_arguments(const Settings& settings, const ModelFlags& flags,
+                                                 const std::string& file) {
   TRY(auto model, read_gguf(file));
   auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   auto plan = plan_child(settings, flags, model, file, cores);
@@ -68,9 +78,16 @@ Result<std::vector<std::string>> child_arguments(const Settings& settings, const
 }
 
 std::vector<std::string> child_environment(const ChildPlan& plan, const Secret& key, const char* const* inherited) {
-  constexpr std::array<std::string_view, 10> kLetThrough{
-      "PATH", "HOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES",
-      "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "TMPDIR", "TZ"};
+  constexpr std::array<std::string_view, 10> kLetThrough{"PATH",
+                                                         "HOME",
+                                                         "LD_LIBRARY_PATH",
+                                                         "CUDA_VISIBLE_DEVICES",
+                                                         "NVIDIA_VISIBLE_DEVICES",
+                                                         "HIP_VISIBLE_DEVICES",
+                                                         "ROCR_VISIBLE_DEVICES",
+                                                         "GGML_VK_VISIBLE_DEVICES",
+                                                         "TMPDIR",
+                                                         "TZ"};
   std::vector<std::string> out;
   for (; inherited != nullptr && *inherited != nullptr; ++inherited) {
     std::string_view entry = *inherited;
@@ -85,9 +102,12 @@ std::vector<std::string> child_environment(const ChildPlan& plan, const Secret& 
 }
 
 Result<std::string> find_engine(const Settings& settings, std::string_view path_variable) {
-  auto missing = [](std::string text) { return fail(FailureKind::Unavailable, Fault::LocalResource, std::move(text), "engine_missing"); };
+  auto missing = [](std::string text) {
+    return fail(FailureKind::Unavailable, Fault::LocalResource, std::move(text), "engine_missing");
+  };
   if (settings.engine == "none")
-    return missing("the local engine is switched off (engine = \"none\"): remove that line to run models on this machine");
+    return missing(
+        "the local engine is switched off (engine = \"none\"): remove that line to run models on this machine");
   if (!settings.engine.empty()) {
     if (program(settings.engine)) return settings.engine;
     return missing(fmt::format("engine \"{}\" is not a program: give the path of llama-server", settings.engine));
@@ -105,7 +125,8 @@ Result<std::string> find_engine(const Settings& settings, std::string_view path_
   };
   if (!found.empty()) return std::ranges::max_element(found, newer)->string();
   for (auto folder : text::split(path_variable, ':'))
-    if (auto path = std::filesystem::path(folder) / "llama-server"; !folder.empty() && program(path)) return path.string();
+    if (auto path = std::filesystem::path(folder) / "llama-server"; !folder.empty() && program(path))
+      return path.string();
   return missing("no engine found: `./dev setup` builds one, or set [local] engine to the path of a llama-server");
 }
 } // namespace intertie::local

@@ -22,10 +22,10 @@ TEST(Arguments, AreThePlan) {
   auto plan = plan_child(settings, {.slots = 2, .arguments = {"--lora", "x"}}, model, "/m.gguf", 4);
   plan.socket = "/r/e.sock";
   auto words = joined(child_arguments(plan));
-  for (const auto* part : {" -m /m.gguf ", " --host /r/e.sock ", " -np 2 ", " -c 16384 ", " -t 3 ", " -tb 4 ", " -b 256 ", " --offline ",
-                           " --no-ui ", " --poll 0 ", " -fit off ", " -n 4096 "})
+  for (const auto* part : {" -m /m.gguf ", " --host /r/e.sock ", " -np 2 ", " -c 16384 ", " -t 3 ", " -tb 4 ",
+                           " -b 256 ", " --offline ", " --no-ui ", " --poll 0 ", " -fit off ", " -n 4096 "})
     EXPECT_NE(words.find(part), std::string::npos) << part << words;
-  EXPECT_TRUE(words.ends_with(" --lora x "));       // a person's own come last and win
+  EXPECT_TRUE(words.ends_with(" --lora x ")); // a person's own come last and win
 }
 TEST(Arguments, ContextAndThreadsHaveLimits) {
   Gguf small;
@@ -41,7 +41,8 @@ TEST(Arguments, ContextAndThreadsHaveLimits) {
   EXPECT_EQ(plan_child({}, {.context = 100'000, .slots = 1000}, small, "", 8).fit.slots, 64U);
 }
 TEST(Arguments, EnvironmentIsClean) {
-  const char* ours[] = {"PATH=/bin", "LLAMA_ARG_MODEL=x", "OPENAI_API_KEY=secret", "HTTPS_PROXY=p", "CUDA_VISIBLE_DEVICES=0", nullptr};
+  const char* ours[] = {"PATH=/bin",     "LLAMA_ARG_MODEL=x",      "OPENAI_API_KEY=secret",
+                        "HTTPS_PROXY=p", "CUDA_VISIBLE_DEVICES=0", nullptr};
   auto words = joined(child_environment({}, Secret{"k"}, ours));
   EXPECT_EQ(words.find("secret"), std::string::npos);
   EXPECT_EQ(words.find("LLAMA_ARG"), std::string::npos);

@@ -14,13 +14,15 @@
 
 namespace intertie::local {
 namespace {
-constexpr double kWeight = 0.3;            // of a new measurement against all before it
+constexpr double kWeight = 0.3; // of a new measurement against all before it
 constexpr std::uint32_t kFewestPrompt = 24;
 constexpr std::uint32_t kFewestOutput = 8;
-constexpr double kUsualOverhead = 12;      // ms
+constexpr double kUsualOverhead = 12; // ms
 constexpr std::size_t kMostKept = 512;
 
-void blend(double& value, double now, bool first) { value = first || value <= 0 ? now : value + kWeight * (now - value); }
+void blend(double& value, double now, bool first) {
+  value = first || value <= 0 ? now : value + kWeight * (now - value);
+}
 } // namespace
 
 std::string rates_key(const std::string& file, std::uint64_t size, std::int64_t modified, int threads,
@@ -30,7 +32,7 @@ std::string rates_key(const std::string& file, std::uint64_t size, std::int64_t 
 
 double memory_bandwidth() {
   static const double bandwidth = [] {
-    std::vector<std::uint64_t> memory(4u << 20, 1);                  // 32 MB
+    std::vector<std::uint64_t> memory(4u << 20, 1); // 32 MB
     auto started = std::chrono::steady_clock::now();
     volatile std::uint64_t sum = std::accumulate(memory.begin(), memory.end(), std::uint64_t{0});
     static_cast<void>(sum);
@@ -132,9 +134,16 @@ Result<> RateBook::save() const {
   for (const auto& [key, rates] : rates_) {
     if (text.size() > 1) text += ",\n";
     text += json::quoted(key) + ":" +
-            json::Object{}.add("prompt", rates.prompt).add("output", rates.output).add("overhead_ms", rates.overhead_ms)
-                .add("load_seconds", rates.load_seconds).add("resident", rates.resident).add("context", rates.context)
-                .add("slots", rates.slots).add("measured", rates.measured).str();
+            json::Object{}
+                .add("prompt", rates.prompt)
+                .add("output", rates.output)
+                .add("overhead_ms", rates.overhead_ms)
+                .add("load_seconds", rates.load_seconds)
+                .add("resident", rates.resident)
+                .add("context", rates.context)
+                .add("slots", rates.slots)
+                .add("measured", rates.measured)
+                .str();
   }
   auto part = file_ + ".part";
   std::ofstream out(part, std::ios::trunc);

@@ -16,14 +16,14 @@
 namespace intertie::local {
 
 struct Rates {
-  double prompt = 0;                   // tokens/s
-  double output = 0;                   // tokens/s
-  double overhead_ms = 0;              // from a request to the first token, apart from reading the prompt
+  double prompt = 0;      // tokens/s
+  double output = 0;      // tokens/s
+  double overhead_ms = 0; // from a request to the first token, apart from reading the prompt
   double load_seconds = 0;
-  std::uint64_t resident = 0;          // measured after the first answer; 0 = unknown
-  std::uint32_t context = 0;           // tokens per slot and slots `resident` was measured with
+  std::uint64_t resident = 0; // measured after the first answer; 0 = unknown
+  std::uint32_t context = 0;  // tokens per slot and slots `resident` was measured with
   std::uint32_t slots = 0;
-  bool measured = false;               // prompt and output come from this machine
+  bool measured = false; // prompt and output come from this machine
 };
 
 // What a model's speed depends on: the file (size and time), the threads, the engine.
@@ -43,8 +43,8 @@ milliseconds first_token(const Rates& rates, std::uint32_t prompt_tokens);
 class RateBook {
  public:
   explicit RateBook(std::string file) : file_(std::move(file)) {}
-  void load();                         // a file that is missing or broken is no rates
-  Result<> save() const;               // atomically
+  void load();           // a file that is missing or broken is no rates
+  Result<> save() const; // atomically
   const Rates* find(const std::string& key) const;
   void put(const std::string& key, const Rates& rates) { rates_[key] = rates; }
 

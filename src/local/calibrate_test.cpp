@@ -37,7 +37,8 @@ TEST(RateBookTest, SurvivesTheDiskAndIgnoresNonsense) {
   auto file = rig.dir + "/rates.json";
   RateBook book(file);
   book.load();
-  book.put("a \"key\"|1", {.prompt = 100.5, .output = 20, .resident = 7'000'000'000, .context = 4096, .slots = 1, .measured = true});
+  book.put("a \"key\"|1",
+           {.prompt = 100.5, .output = 20, .resident = 7'000'000'000, .context = 4096, .slots = 1, .measured = true});
   ASSERT_TRUE(book.save());
   RateBook again(file);
   again.load();

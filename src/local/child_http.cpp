@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/read.hpp>
@@ -10,14 +11,14 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 
 #include "core/text.hpp"
 
 namespace intertie::local {
 namespace {
 using Socket = asio::basic_stream_socket<asio::local::stream_protocol, Executor>;
-using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 constexpr std::size_t kMost = 4u << 20;
 
@@ -84,9 +85,10 @@ Task<Result<ChildAnswer>> ask_child(std::string path_to_socket, Secret key, std:
   };
   auto [refused] = co_await socket->async_connect(asio::local::stream_protocol::endpoint(path_to_socket), kTuple);
   if (refused) co_return trouble("connecting to", refused);
-  auto request = fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n"
-                             "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
-                             body.empty() ? "GET" : "POST", path, key.reveal(), body.size(), body);
+  auto request = fmt::format(
+      "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {}\r\n"
+      "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+      body.empty() ? "GET" : "POST", path, key.reveal(), body.size(), body);
   auto [unsent, sent] = co_await asio::async_write(*socket, asio::buffer(request), kTuple);
   explicit_bzero(request.data(), request.size());
   if (unsent) co_return trouble("asking", unsent);

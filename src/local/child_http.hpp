@@ -25,7 +25,7 @@ struct Cut {
 };
 
 // An empty `body` is a GET. Failures: Unavailable (can't connect, cut), Timeout, UpstreamBroken (no HTTP, too large).
-Task<Result<ChildAnswer>> ask_child(std::string socket, Secret key, std::string path, std::string body, milliseconds patience,
-                                    std::shared_ptr<Cut> cut = {});
+Task<Result<ChildAnswer>> ask_child(std::string socket, Secret key, std::string path, std::string body,
+                                    milliseconds patience, std::shared_ptr<Cut> cut = {});
 
 } // namespace intertie::local

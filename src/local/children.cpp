@@ -43,13 +43,20 @@ constexpr sock_filter answer(std::uint32_t value) { return BPF_STMT(BPF_RET | BP
 // Sockets of any family but AF_UNIX don't exist for the child; nor do the calls by which it could get at one of somebody
 // else (io_uring opens sockets by itself, pidfd_getfd and ptrace borrow them, setns enters another network).
 constexpr std::array<sock_filter, 17> kNoSockets{{
-    load(offsetof(seccomp_data, arch)), if_equal(kArchitecture, 1, 0), answer(SECCOMP_RET_KILL_PROCESS),
+    load(offsetof(seccomp_data, arch)),
+    if_equal(kArchitecture, 1, 0),
+    answer(SECCOMP_RET_KILL_PROCESS),
     load(offsetof(seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 10, 0),           // x32 calls
-    if_equal(SYS_io_uring_setup, 9, 0), if_equal(SYS_pidfd_getfd, 8, 0), if_equal(SYS_ptrace, 7, 0),
-    if_equal(SYS_process_vm_readv, 6, 0), if_equal(SYS_process_vm_writev, 5, 0), if_equal(SYS_setns, 4, 0),
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 10, 0), // x32 calls
+    if_equal(SYS_io_uring_setup, 9, 0),
+    if_equal(SYS_pidfd_getfd, 8, 0),
+    if_equal(SYS_ptrace, 7, 0),
+    if_equal(SYS_process_vm_readv, 6, 0),
+    if_equal(SYS_process_vm_writev, 5, 0),
+    if_equal(SYS_setns, 4, 0),
     if_equal(SYS_socket, 0, 2),
-    load(offsetof(seccomp_data, args[0])), if_equal(AF_UNIX, 0, 2),
+    load(offsetof(seccomp_data, args[0])),
+    if_equal(AF_UNIX, 0, 2),
     answer(SECCOMP_RET_ALLOW),
     answer(SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)),
     answer(SECCOMP_RET_ERRNO | (EAFNOSUPPORT & SECCOMP_RET_DATA)),
@@ -102,9 +109,9 @@ Isolation isolate() {
   Isolation isolation;
   auto rules = kNoSockets;
   sock_fprog program{static_cast<unsigned short>(rules.size()), rules.data()};
-  isolation.no_sockets = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-  if (!isolation.no_sockets)             // with privileges the network alone; without, a user namespace makes it possible
+  isolation.no_sockets =
+      ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+  if (!isolation.no_sockets) // with privileges the network alone; without, a user namespace makes it possible
     isolation.no_interfaces = ::unshare(CLONE_NEWNET) == 0 || ::unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0;
   return isolation;
 }
@@ -144,7 +151,7 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 
 // Reads reports until the pipe closes (exec, or the child's end): the last one counts. Bounded: the supervisor waits here.
 Report read_report(int fd) {
-  constexpr int kPatience = 5000;        // ms
+  constexpr int kPatience = 5000; // ms
   Report last, report;
   last.error = EPIPE;
   for (;;) {
@@ -169,8 +176,10 @@ Result<Child> Child::spawn(const SpawnOrder& order) {
   auto environment = pointers(order.environment);
   int log[2] = {-1, -1}, report[2] = {-1, -1};
   if (::pipe2(log, O_CLOEXEC) != 0 || ::pipe2(report, O_CLOEXEC) != 0) {
-    for (int fd : {log[0], log[1], report[0]}) if (fd >= 0) ::close(fd);
-    return fail(FailureKind::Unavailable, Fault::LocalResource, "no file descriptors left to start the engine: raise ulimit -n");
+    for (int fd : {log[0], log[1], report[0]})
+      if (fd >= 0) ::close(fd);
+    return fail(FailureKind::Unavailable, Fault::LocalResource,
+                "no file descriptors left to start the engine: raise ulimit -n");
   }
   Prepared it{order.program.c_str(), arguments.data(), environment.data(), log[1], report[1], order.nice, ::getpid()};
   auto pid = ::fork();
@@ -182,7 +191,8 @@ Result<Child> Child::spawn(const SpawnOrder& order) {
   child.log_fd_ = log[0];
   if (pid < 0) {
     ::close(report[0]);
-    return fail(FailureKind::Unavailable, Fault::LocalResource, fmt::format("can't start the engine: {}", std::strerror(fork_error)));
+    return fail(FailureKind::Unavailable, Fault::LocalResource,
+                fmt::format("can't start the engine: {}", std::strerror(fork_error)));
   }
   child.pid_ = pid;
   child.exit_fd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
@@ -195,7 +205,8 @@ Result<Child> Child::spawn(const SpawnOrder& order) {
                 fmt::format("can't start {} (failed at {}): {}", order.program,
                             kSteps[static_cast<std::size_t>(said.step) % kSteps.size()], std::strerror(said.error)));
   if (child.exit_fd_ < 0)
-    return fail(FailureKind::Unavailable, Fault::LocalResource, "this kernel has no pidfd_open: Linux 5.9 or newer is needed");
+    return fail(FailureKind::Unavailable, Fault::LocalResource,
+                "this kernel has no pidfd_open: Linux 5.9 or newer is needed");
   return child;
 }
 
@@ -211,7 +222,7 @@ Child& Child::operator=(Child&& other) noexcept {
 Child::~Child() {
   if (pid_ > 0 && !exit_) {
     ::kill(-pid_, SIGKILL);
-    ::kill(pid_, SIGKILL);                              // it may not lead its group yet
+    ::kill(pid_, SIGKILL); // it may not lead its group yet
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {}
   }
   if (exit_fd_ >= 0) ::close(exit_fd_);
@@ -221,7 +232,7 @@ Child::~Child() {
 int Child::release_log_fd() { return std::exchange(log_fd_, -1); }
 
 void Child::signal(int number) const {
-  if (pid_ > 0 && !exit_) ::kill(-pid_, number);       // it leads a group of its own: a script's children go with it
+  if (pid_ > 0 && !exit_) ::kill(-pid_, number); // it leads a group of its own: a script's children go with it
 }
 
 std::optional<Exit> Child::reap() {
@@ -229,7 +240,7 @@ std::optional<Exit> Child::reap() {
   siginfo_t facts{};
   auto id = static_cast<id_t>(pid_);
   if (::waitid(P_PID, id, &facts, WEXITED | WNOHANG | WNOWAIT) != 0 || facts.si_pid == 0) return std::nullopt;
-  ::kill(-pid_, SIGKILL);                               // what it left behind; not yet reaped, so the number is still its own
+  ::kill(-pid_, SIGKILL); // what it left behind; not yet reaped, so the number is still its own
   ::waitid(P_PID, id, &facts, WEXITED | WNOHANG);
   exit_ = Exit{facts.si_code != CLD_EXITED, facts.si_status};
   return exit_;
@@ -238,7 +249,8 @@ std::optional<Exit> Child::reap() {
 void LogRing::append(std::string_view text) {
   if (text.size() > capacity_) text.remove_prefix(text.size() - capacity_);
   // Drops half at once, so that a talkative child doesn't move 256 kB for every line.
-  if (text_.size() + text.size() > capacity_) text_.erase(0, std::min(text_.size(), std::max(text.size(), capacity_ / 2)));
+  if (text_.size() + text.size() > capacity_)
+    text_.erase(0, std::min(text_.size(), std::max(text.size(), capacity_ / 2)));
   text_ += text;
 }
 } // namespace intertie::local

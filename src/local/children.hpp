@@ -15,21 +15,21 @@
 namespace intertie::local {
 
 struct SpawnOrder {
-  std::string program;                     // absolute path
-  std::vector<std::string> arguments;      // without the program's name
-  std::vector<std::string> environment;    // all of it: "NAME=value"
+  std::string program;                  // absolute path
+  std::vector<std::string> arguments;   // without the program's name
+  std::vector<std::string> environment; // all of it: "NAME=value"
   int nice = 5;
 };
 
 // What keeps the child from the network; at least one of them holds, else spawn() fails.
 struct Isolation {
-  bool no_interfaces = false;              // a network namespace of its own
-  bool no_sockets = false;                 // seccomp: socket() only for AF_UNIX
+  bool no_interfaces = false; // a network namespace of its own
+  bool no_sockets = false;    // seccomp: socket() only for AF_UNIX
 };
 
 struct Exit {
   bool signalled = false;
-  int code = 0;                            // exit code or signal
+  int code = 0; // exit code or signal
   bool operator==(const Exit&) const = default;
 };
 
@@ -40,7 +40,7 @@ class Child {
   Child() = default;
   Child(Child&& other) noexcept { *this = std::move(other); }
   Child& operator=(Child&& other) noexcept;
-  ~Child();                                // kills and reaps what still runs
+  ~Child(); // kills and reaps what still runs
 
   int pid() const { return pid_; }
   Isolation isolation() const { return isolation_; }

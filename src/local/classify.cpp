@@ -13,7 +13,7 @@
 namespace intertie::local {
 namespace {
 struct Known {
-  std::string_view message;      // as the engine prints it
+  std::string_view message; // as the engine prints it
   Remedy remedy;
   std::string_view reason;
 };
@@ -26,24 +26,32 @@ constexpr std::array kKnown{
     Known{"unknown model architecture", Remedy::Never, "this engine is too old for the model: update the engine"},
     Known{"insufficient memory (attempted to allocate", Remedy::Never,
           "too little memory for this model: choose a smaller one, or set a smaller `context` for it"},
-    Known{"failed to allocate buffer for kv cache", Remedy::Never, "too little memory for its context: set a smaller `context`"},
-    Known{"failed to allocate", Remedy::Never, "too little memory for this model: choose a smaller one, or a smaller `context`"},
-    Known{"couldn't bind HTTP server socket", Remedy::Later, "its socket could not be made: is the runtime folder writable?"},
+    Known{"failed to allocate buffer for kv cache", Remedy::Never,
+          "too little memory for its context: set a smaller `context`"},
+    Known{"failed to allocate", Remedy::Never,
+          "too little memory for this model: choose a smaller one, or a smaller `context`"},
+    Known{"couldn't bind HTTP server socket", Remedy::Later,
+          "its socket could not be made: is the runtime folder writable?"},
     Known{"chat template is not supported", Remedy::Never,
-          "the engine can't use the model's chat template: pass another with arguments = [\"--chat-template-file\", \"…\"]"},
+          "the engine can't use the model's chat template: pass another with arguments = [\"--chat-template-file\", "
+          "\"…\"]"},
     Known{"error while handling environment variable", Remedy::Never, "an environment variable confuses the engine"},
-    Known{"error while handling argument", Remedy::Never, "one of the model's `arguments` is not understood by this engine"},
+    Known{"error while handling argument", Remedy::Never,
+          "one of the model's `arguments` is not understood by this engine"},
     Known{"invalid argument", Remedy::Never, "one of the model's `arguments` is not understood by this engine"},
-    Known{"' not found", Remedy::Never, "the model file lacks a tensor the engine needs: it is incomplete or for another version"},
+    Known{"' not found", Remedy::Never,
+          "the model file lacks a tensor the engine needs: it is incomplete or for another version"},
     Known{"failed to load model", Remedy::Never, "the engine can't load this model"},
-    Known{"error while loading shared libraries", Remedy::Never, "the engine lacks a library: install it, or set `engine` to another build"},
+    Known{"error while loading shared libraries", Remedy::Never,
+          "the engine lacks a library: install it, or set `engine` to another build"},
 };
 
 // The line of the log that a person should see: the one with the known message, else the last that speaks of an error.
 std::string telling_line(std::string_view log, std::string_view message) {
   std::string_view found;
   for (auto line : text::split(log.substr(log.size() > 65'536 ? log.size() - 65'536 : 0), '\n')) {
-    bool telling = message.empty() ? line.find("rror") != std::string_view::npos : line.find(message) != std::string_view::npos;
+    bool telling =
+        message.empty() ? line.find("rror") != std::string_view::npos : line.find(message) != std::string_view::npos;
     if (telling) found = line;
   }
   std::string out;
@@ -58,9 +66,11 @@ Verdict classify_exit(const Exit& exit, std::string_view log, const Circumstance
     if (circumstances.killed_by_us) return {Remedy::Later, "the engine stopped answering and was killed"};
     // While it loads it takes its memory; later only the kernel's own count tells a person's kill from the kernel's.
     if (exit.code == SIGKILL && (!circumstances.was_ready || circumstances.memory_kill))
-      return {Remedy::SmallerContext, "the engine was killed, probably for want of memory: free some, or set a smaller `context`"};
+      return {Remedy::SmallerContext,
+              "the engine was killed, probably for want of memory: free some, or set a smaller `context`"};
     const char* name = ::strsignal(exit.code);
-    return {Remedy::Later, fmt::format("the engine crashed (signal {}, {})", exit.code, name != nullptr ? name : "unknown")};
+    return {Remedy::Later,
+            fmt::format("the engine crashed (signal {}, {})", exit.code, name != nullptr ? name : "unknown")};
   }
   if (exit.code == 0 && circumstances.was_ready) return {Remedy::Later, "the engine left of its own accord"};
   for (const auto& known : kKnown) {

@@ -14,20 +14,21 @@
 namespace intertie::local {
 
 enum class Remedy : std::uint8_t {
-  None,                 // it was told to stop
-  Never,                // the same again would fail again: a person has to do something
-  Later,                // restart after the back-off
-  SmallerContext,       // killed for memory, it seems: once more with half the context
+  None,           // it was told to stop
+  Never,          // the same again would fail again: a person has to do something
+  Later,          // restart after the back-off
+  SmallerContext, // killed for memory, it seems: once more with half the context
 };
 
 struct Verdict {
   Remedy remedy = Remedy::Later;
-  std::string reason;   // one sentence with the fix in it
+  std::string reason; // one sentence with the fix in it
 };
 struct Circumstances {
   bool was_ready = false;
-  bool killed_by_us = false;   // as it was stuck or too slow
-  bool memory_kill = true;     // the kernel has killed something for want of memory since the child was started, or can't tell
+  bool killed_by_us = false; // as it was stuck or too slow
+  bool memory_kill =
+      true; // the kernel has killed something for want of memory since the child was started, or can't tell
 };
 // `log` is what the child printed.
 Verdict classify_exit(const Exit& exit, std::string_view log, const Circumstances& circumstances);
@@ -38,7 +39,7 @@ std::optional<std::uint64_t> memory_kills();
 class Backoff {
  public:
   void failed(TimePoint now);
-  void succeeded();                           // an answer was given since: the next delay is short again
+  void succeeded(); // an answer was given since: the next delay is short again
   void reset() { *this = Backoff{}; }
   TimePoint retry_at() const { return retry_at_; }
   bool open(TimePoint now) const;

@@ -10,7 +10,8 @@ Verdict left(std::string_view log) { return classify_exit({false, 1}, log, {}); 
 
 TEST(Classify, KnownMessagesAreForAPersonToMend) {
   EXPECT_EQ(left("x\ngguf: invalid magic characters\n").remedy, Remedy::Never);
-  EXPECT_EQ(left("tensor 'a' data is not within the file bounds, model is corrupted or incomplete").remedy, Remedy::Never);
+  EXPECT_EQ(left("tensor 'a' data is not within the file bounds, model is corrupted or incomplete").remedy,
+            Remedy::Never);
   EXPECT_EQ(left("failed to allocate buffer for kv cache").remedy, Remedy::Never);
   EXPECT_NE(left("failed to allocate buffer for kv cache").reason.find("smaller `context`"), std::string::npos);
   EXPECT_EQ(left("tensor 'output.weight' not found").remedy, Remedy::Never);
@@ -21,7 +22,8 @@ TEST(Classify, KnownMessagesAreForAPersonToMend) {
 TEST(Classify, SignalsAreTransient) {
   EXPECT_EQ(classify_exit({true, SIGSEGV}, "", {.was_ready = true}).remedy, Remedy::Later);
   EXPECT_EQ(classify_exit({true, SIGKILL}, "", {.memory_kill = false}).remedy, Remedy::SmallerContext);
-  EXPECT_EQ(classify_exit({true, SIGKILL}, "", {.was_ready = true, .memory_kill = true}).remedy, Remedy::SmallerContext);
+  EXPECT_EQ(classify_exit({true, SIGKILL}, "", {.was_ready = true, .memory_kill = true}).remedy,
+            Remedy::SmallerContext);
   EXPECT_EQ(classify_exit({true, SIGKILL}, "", {.was_ready = true, .memory_kill = false}).remedy, Remedy::Later);
   EXPECT_EQ(classify_exit({true, SIGKILL}, "", {.killed_by_us = true}).remedy, Remedy::Later);
 }

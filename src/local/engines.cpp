@@ -1,14 +1,14 @@
 #include "local/engines.hpp"
 
-#include <future>
 #include <pthread.h>
+#include <future>
 
 #include <thread>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
 #include "core/text.hpp"
 #include "local/supervisor.hpp"
@@ -60,7 +60,8 @@ class Engines::Impl {
   }
   template <class F>
   bool post(F work) {
-    return supervisor_.mailbox()->post([supervisor = &supervisor_, work = std::move(work)]() mutable { work(*supervisor); });
+    return supervisor_.mailbox()->post(
+        [supervisor = &supervisor_, work = std::move(work)]() mutable { work(*supervisor); });
   }
   Result<> known(const std::string& name) const {
     std::vector<std::string> names;
@@ -70,8 +71,9 @@ class Engines::Impl {
     }
     auto near = text::suggest(name, names);
     return fail(FailureKind::NotFound, Fault::Client,
-                near.empty() ? fmt::format("there is no model {} on this machine", name)
-                             : fmt::format("there is no model {} on this machine; did you mean {}?", name, near.front()),
+                near.empty()
+                    ? fmt::format("there is no model {} on this machine", name)
+                    : fmt::format("there is no model {} on this machine; did you mean {}?", name, near.front()),
                 "model_not_found", "model");
   }
   const Clock& clock_;
@@ -95,7 +97,8 @@ Failure stopped_waiting(const Call& call, const std::string& model) {
   if (call.cancellation.reason() == CancelReason::Stopping)
     return {FailureKind::Cancelled, Fault::Ours, "the daemon is stopping", "stopping"};
   return {FailureKind::Timeout, Fault::LocalResource,
-          fmt::format("the deadline passed while waiting for {}: allow more time, or give it more slots", model), "queue_timeout"};
+          fmt::format("the deadline passed while waiting for {}: allow more time, or give it more slots", model),
+          "queue_timeout"};
 }
 } // namespace
 
@@ -108,8 +111,9 @@ Result<std::unique_ptr<Engines>> Engines::start(Settings settings, const Clock& 
 Result<std::unique_ptr<Engines>> Engines::start(Settings settings, const Clock& clock, const Limits& limits) {
   constexpr std::size_t kLongestSocket = 107;
   if (settings.runtime_dir.empty() || settings.runtime_dir.size() + 40 > kLongestSocket)
-    return bad_request(fmt::format("the runtime folder \"{}\" is {}: sockets live there and may have 107 characters at most",
-                                   settings.runtime_dir, settings.runtime_dir.empty() ? "missing" : "too long"));
+    return bad_request(
+        fmt::format("the runtime folder \"{}\" is {}: sockets live there and may have 107 characters at most",
+                    settings.runtime_dir, settings.runtime_dir.empty() ? "missing" : "too long"));
   std::unique_ptr<Engines> engines(new Engines(std::make_unique<Impl>(std::move(settings), clock, limits)));
   // Whoever says that it listens must know its models: the first scan is worth a moment (headers only, some ms).
   auto scanned = std::make_shared<std::promise<void>>();
@@ -152,12 +156,15 @@ milliseconds first_token(const Status& status, std::uint32_t prompt_tokens) {
   rates.prompt = status.facts.prompt_rate;
   rates.overhead_ms = status.overhead_ms;
   bool cold = status.state == State::Stopped || status.state == State::Failed;
-  return first_token(rates, prompt_tokens) + milliseconds{cold ? static_cast<std::int64_t>(status.facts.load_seconds * 1000) : 0};
+  return first_token(rates, prompt_tokens) +
+         milliseconds{cold ? static_cast<std::int64_t>(status.facts.load_seconds * 1000) : 0};
 }
 
 std::vector<Status> Engines::models() const { return *impl_->supervisor_.published.get(); }
 unsigned Engines::version() const { return impl_->supervisor_.version.load(std::memory_order_acquire); }
-void Engines::rescan() { impl_->post([](Supervisor& supervisor) { supervisor.rescan(); }); }
+void Engines::rescan() {
+  impl_->post([](Supervisor& supervisor) { supervisor.rescan(); });
+}
 void Engines::configure(Settings settings) {
   impl_->post([settings = std::move(settings)](Supervisor& supervisor) { supervisor.configure(settings); });
 }

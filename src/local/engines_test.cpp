@@ -39,7 +39,8 @@ TEST_F(Fakes, ChildSeesNothingOfOursAndNoNetwork) {
   ASSERT_TRUE(seen);
   ::unsetenv("LLAMA_ARG_CTX_SIZE");
   EXPECT_EQ(seen->body.find("LLAMA_ARG"), std::string::npos) << seen->body;
-  for (const auto* part : {"\"death\":9", "\"core\":0", "\"umask\":63", "\"leader\":1", "\"OMP_WAIT_POLICY\"", "\"oom\":300"})
+  for (const auto* part :
+       {"\"death\":9", "\"core\":0", "\"umask\":63", "\"leader\":1", "\"OMP_WAIT_POLICY\"", "\"oom\":300"})
     EXPECT_NE(seen->body.find(part), std::string::npos) << part << " in " << seen->body;
   EXPECT_EQ(seen->body.find("\"nice\":0"), std::string::npos);
   EXPECT_NE(seen->body.find("\"highest_fd\":2"), std::string::npos) << seen->body;
@@ -48,7 +49,7 @@ TEST_F(Fakes, ChildSeesNothingOfOursAndNoNetwork) {
   for (const auto* name : {"tcp", "udp", "tcp6", "netlink", "packet"})
     EXPECT_EQ(tried->body.find("\"" + std::string(name) + "\":0"), std::string::npos) << name << " in " << tried->body;
   EXPECT_NE(tried->body.find("\"unix\":0"), std::string::npos) << tried->body;
-  struct stat facts {};
+  struct stat facts{};
   ASSERT_EQ(::stat(lease->socket().c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0700U);
 }
@@ -114,7 +115,10 @@ TEST_F(Fakes, StopsTheDeafAndTheStone) {
   for (const auto* mode : {"deaf", "stone"}) {
     model(mode, mode);
     rig.start();
-    { auto lease = rig.acquire(mode); ASSERT_TRUE(lease) << lease.error().message; }
+    {
+      auto lease = rig.acquire(mode);
+      ASSERT_TRUE(lease) << lease.error().message;
+    }
     auto pid = rig.status(mode).pid;
     ASSERT_TRUE(rig.until([&] { return rig.status(mode).running == 0; }));
     ASSERT_TRUE(rig.engines->unload(mode));
@@ -147,7 +151,10 @@ TEST_F(Fakes, ProgressKeepsAStalledLookingAnswerAlive) {
   ASSERT_TRUE(lease) << lease.error().message;
   auto pid = rig.status("m").pid;
   auto until = rig.clock.now() + milliseconds{500};
-  ASSERT_TRUE(rig.until([&] { lease->progress(); return rig.clock.now() > until; }));
+  ASSERT_TRUE(rig.until([&] {
+    lease->progress();
+    return rig.clock.now() > until;
+  }));
   EXPECT_EQ(rig.status("m").pid, pid);
   EXPECT_EQ(rig.status("m").state, State::Ready);
 }
@@ -202,10 +209,11 @@ TEST_F(Fakes, QueueIsFairBoundedAndHasDeadlines) {
   std::vector<std::optional<Result<Lease>>> got(3);
   auto ask = [&](std::size_t index, milliseconds patience) {
     calls.push_back(std::make_unique<Call>(rig.make_call(patience)));
-    asio::co_spawn(rig.io, rig.engines->acquire("m", *calls.back()), [&, index](const std::exception_ptr&, Result<Lease> lease) {
-      order.push_back(static_cast<int>(index));
-      got[index].emplace(std::move(lease));
-    });
+    asio::co_spawn(rig.io, rig.engines->acquire("m", *calls.back()),
+                   [&, index](const std::exception_ptr&, Result<Lease> lease) {
+                     order.push_back(static_cast<int>(index));
+                     got[index].emplace(std::move(lease));
+                   });
   };
   ask(0, milliseconds{20'000});
   ASSERT_TRUE(rig.until([&] { return rig.status("m").waiting == 1; }));
@@ -239,7 +247,9 @@ TEST_F(Fakes, WaitersAreServedInOrder) {
   for (int i = 0; i < 5; ++i) {
     calls.push_back(std::make_unique<Call>(rig.make_call(milliseconds{20'000})));
     asio::co_spawn(rig.io, rig.engines->acquire("m", *calls.back()),
-                   [&order, i](const std::exception_ptr&, Result<Lease> lease) { if (lease) order.push_back(i); });
+                   [&order, i](const std::exception_ptr&, Result<Lease> lease) {
+                     if (lease) order.push_back(i);
+                   });
     ASSERT_TRUE(rig.until([&] { return rig.status("m").waiting == i + 1; }));
   }
   { auto released = std::move(*first); }
@@ -249,7 +259,7 @@ TEST_F(Fakes, WaitersAreServedInOrder) {
 TEST_F(Fakes, EvictionDrainsAndNeverCuts) {
   model("a");
   model("b");
-  rig.settings.memory_limit = 45'000'000;          // one needs about 36 MB before it is measured
+  rig.settings.memory_limit = 45'000'000; // one needs about 36 MB before it is measured
   rig.start();
   auto held = rig.acquire("a");
   ASSERT_TRUE(held) << held.error().message;
@@ -259,7 +269,7 @@ TEST_F(Fakes, EvictionDrainsAndNeverCuts) {
   asio::co_spawn(rig.io, rig.engines->acquire("b", call),
                  [&](const std::exception_ptr&, Result<Lease> lease) { other.emplace(std::move(lease)); });
   ASSERT_TRUE(rig.until_state("a", State::Draining));
-  auto answer = rig.ask(*held, "/v1/chat/completions", std::string(kChat));   // still whole
+  auto answer = rig.ask(*held, "/v1/chat/completions", std::string(kChat)); // still whole
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->status, 200);
   EXPECT_FALSE(other);
@@ -287,7 +297,10 @@ TEST_F(Fakes, PinnedIsNeverEvicted) {
   model("b");
   rig.settings.memory_limit = 45'000'000;
   rig.start();
-  { auto lease = rig.acquire("a"); ASSERT_TRUE(lease) << lease.error().message; }
+  {
+    auto lease = rig.acquire("a");
+    ASSERT_TRUE(lease) << lease.error().message;
+  }
   auto refused = rig.acquire("b");
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message.find("pinned"), std::string::npos) << refused.error().message;
@@ -352,7 +365,7 @@ TEST_F(Fakes, EndLeavesNoChildAndNoSocket) {
   auto a = rig.acquire("a"), b = rig.acquire("b");
   ASSERT_TRUE(a && b);
   int pids[] = {rig.status("a").pid, rig.status("b").pid};
-  rig.engines.reset();                              // with both leases still out
+  rig.engines.reset(); // with both leases still out
   for (int pid : pids) EXPECT_TRUE(gone(pid));
   EXPECT_TRUE(std::filesystem::is_empty(rig.settings.runtime_dir));
 }

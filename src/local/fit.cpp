@@ -15,9 +15,9 @@
 
 namespace intertie::local {
 namespace {
-constexpr std::uint64_t kKvBlock = 256;                    // llama.cpp pads contexts to this
-constexpr std::uint64_t kProgram = 18'500'000;             // code and libraries touched, heaps, buffers of the HTTP server
-constexpr std::uint64_t kPerToken = 160;                   // tokenizer tables: hash entries and a string per token
+constexpr std::uint64_t kKvBlock = 256;        // llama.cpp pads contexts to this
+constexpr std::uint64_t kProgram = 18'500'000; // code and libraries touched, heaps, buffers of the HTTP server
+constexpr std::uint64_t kPerToken = 160;       // tokenizer tables: hash entries and a string per token
 constexpr std::uint64_t kPerMerge = 100;
 
 // Rows a tensor of this type must divide into to be repacked on this CPU; 0 = is never repacked (repack.cpp,
@@ -98,7 +98,7 @@ namespace {
 std::uint64_t number_in(const std::string& path, std::uint64_t otherwise) {
   std::ifstream file(path);
   std::uint64_t value = 0;
-  return file >> value ? value : otherwise;        // "max" leaves `otherwise`
+  return file >> value ? value : otherwise; // "max" leaves `otherwise`
 }
 
 // What the cgroup (v2) of this process still allows.
@@ -109,7 +109,7 @@ std::uint64_t cgroup_left() {
   while (std::getline(file, line)) {
     if (!line.starts_with("0::/")) continue;
     auto path = line.substr(3);
-    for (;;) {                                      // a limit may sit on any parent
+    for (;;) { // a limit may sit on any parent
       auto folder = "/sys/fs/cgroup" + (path == "/" ? "" : path);
       auto most = number_in(folder + "/memory.max", UINT64_MAX);
       auto used = number_in(folder + "/memory.current", 0);

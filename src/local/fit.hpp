@@ -13,16 +13,16 @@ namespace intertie::local {
 struct CpuFeatures {
   bool avx2 = false;
   bool avx512 = false;
-  bool dot_product = false;            // Arm
-  bool matrix_int8 = false;            // Arm
+  bool dot_product = false; // Arm
+  bool matrix_int8 = false; // Arm
 };
-CpuFeatures cpu_features();            // of this machine
+CpuFeatures cpu_features(); // of this machine
 
 struct FitPlan {
-  std::uint32_t context = 4096;        // tokens per slot
+  std::uint32_t context = 4096; // tokens per slot
   std::uint32_t slots = 1;
   std::uint32_t batch = 256;
-  std::uint64_t prompt_cache = 0;      // bytes the engine may keep of evicted prompts
+  std::uint64_t prompt_cache = 0; // bytes the engine may keep of evicted prompts
 };
 
 struct Fit {
@@ -30,8 +30,8 @@ struct Fit {
   std::uint64_t repacked = 0;
   std::uint64_t kv_cache = 0;
   std::uint64_t compute = 0;
-  std::uint64_t runtime = 0;           // program, tokenizer, tables
-  std::uint64_t prompt_cache = 0;      // grows with use
+  std::uint64_t runtime = 0;      // program, tokenizer, tables
+  std::uint64_t prompt_cache = 0; // grows with use
   std::uint64_t resident() const { return weights + repacked + kv_cache + compute + runtime; }
   std::uint64_t ceiling() const { return resident() + prompt_cache; }
 };

@@ -16,11 +16,16 @@ Gguf shape(const TinyShape& tiny) {
 }
 
 TEST(Fit, CountsTheParts) {
-  auto model = shape({.layers = 4, .embedding = 256, .feed_forward = 512, .heads = 8, .kv_heads = 4, .vocabulary = 2000,
+  auto model = shape({.layers = 4,
+                      .embedding = 256,
+                      .feed_forward = 512,
+                      .heads = 8,
+                      .kv_heads = 4,
+                      .vocabulary = 2000,
                       .type = TinyType::Q4_0});
   FitPlan plan{.context = 2000, .slots = 2};
   auto fit = predict_memory(model, 77, plan);
-  EXPECT_EQ(fit.kv_cache, 2048ULL * 2 * 4 * 4 * (32 + 32) * 2);      // padded to 256 cells
+  EXPECT_EQ(fit.kv_cache, 2048ULL * 2 * 4 * 4 * (32 + 32) * 2); // padded to 256 cells
   EXPECT_EQ(fit.weights, model.weight_bytes);
   EXPECT_EQ(fit.repacked, 77U);
   plan.prompt_cache = 1000;
@@ -28,7 +33,7 @@ TEST(Fit, CountsTheParts) {
 }
 TEST(Fit, RepacksWhatTheCpuLikes) {
   auto model = shape({.layers = 1, .embedding = 64, .feed_forward = 128, .vocabulary = 512, .type = TinyType::Q4_0});
-  std::uint64_t elements = 512 * 64 + 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128;  // all but token_embd
+  std::uint64_t elements = 512 * 64 + 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128; // all but token_embd
   EXPECT_EQ(repacked_bytes(model, CpuFeatures{.avx2 = true}), elements / 32 * 18);
   EXPECT_EQ(repacked_bytes(model, CpuFeatures{}), 0U);
   auto q8 = shape({.type = TinyType::Q8_0});
@@ -65,8 +70,8 @@ class FitReal : public ::testing::Test {
     FitPlan plan{.context = context, .slots = slots};
     auto fit = predict_memory(model, repacked_bytes(model, cpu_features()), plan);
     auto error = static_cast<double>(fit.resident()) / measured - 1;
-    std::printf("%-14s context %5u x %u  predicted %7.1f MB  measured %7.1f MB  %+5.1f %%\n", name.c_str(), context, slots,
-                static_cast<double>(fit.resident()) / 1e6, measured / 1e6, error * 100);
+    std::printf("%-14s context %5u x %u  predicted %7.1f MB  measured %7.1f MB  %+5.1f %%\n", name.c_str(), context,
+                slots, static_cast<double>(fit.resident()) / 1e6, measured / 1e6, error * 100);
     EXPECT_LT(std::abs(error), 0.10) << name;
     ASSERT_TRUE(rig.engines->unload(name));
   }
@@ -81,13 +86,38 @@ TEST_F(FitReal, PredictionsAreWithinTenPercent) {
   };
   const Case cases[] = {
       {"narrow", {}, 1024, 1},
-      {"few", {.layers = 4, .embedding = 256, .feed_forward = 512, .heads = 8, .kv_heads = 4, .vocabulary = 2000}, 2048, 2},
-      {"wide-q8", {.layers = 6, .embedding = 512, .feed_forward = 1408, .heads = 8, .kv_heads = 8, .vocabulary = 16000,
-                   .type = TinyType::Q8_0}, 4096, 1},
-      {"wide-q4", {.layers = 8, .embedding = 768, .feed_forward = 2048, .heads = 12, .kv_heads = 4, .vocabulary = 8000,
-                   .type = TinyType::Q4_0}, 8192, 1},
-      {"vocabulary", {.layers = 2, .embedding = 128, .feed_forward = 256, .vocabulary = 100000, .type = TinyType::Q8_0}, 1024, 1},
-      {"deep-f16", {.layers = 20, .embedding = 320, .feed_forward = 960, .heads = 5, .kv_heads = 5, .vocabulary = 4000}, 2048, 1},
+      {"few",
+       {.layers = 4, .embedding = 256, .feed_forward = 512, .heads = 8, .kv_heads = 4, .vocabulary = 2000},
+       2048,
+       2},
+      {"wide-q8",
+       {.layers = 6,
+        .embedding = 512,
+        .feed_forward = 1408,
+        .heads = 8,
+        .kv_heads = 8,
+        .vocabulary = 16000,
+        .type = TinyType::Q8_0},
+       4096,
+       1},
+      {"wide-q4",
+       {.layers = 8,
+        .embedding = 768,
+        .feed_forward = 2048,
+        .heads = 12,
+        .kv_heads = 4,
+        .vocabulary = 8000,
+        .type = TinyType::Q4_0},
+       8192,
+       1},
+      {"vocabulary",
+       {.layers = 2, .embedding = 128, .feed_forward = 256, .vocabulary = 100000, .type = TinyType::Q8_0},
+       1024,
+       1},
+      {"deep-f16",
+       {.layers = 20, .embedding = 320, .feed_forward = 960, .heads = 5, .kv_heads = 5, .vocabulary = 4000},
+       2048,
+       1},
   };
   for (const auto& one : cases) {
     auto tiny = one.shape;

@@ -57,7 +57,10 @@ class Reader {
   }
   std::string string(std::uint64_t most) {
     auto length = number<std::uint64_t>();
-    if (!ok_ || length > most || length > left()) { ok_ = false; return {}; }
+    if (!ok_ || length > most || length > left()) {
+      ok_ = false;
+      return {};
+    }
     std::string out;
     while (out.size() < length) {
       if (next_ == window_.size() && !refill(1)) return {};
@@ -69,13 +72,22 @@ class Reader {
   }
   std::uint64_t skip_string() {
     auto length = number<std::uint64_t>();
-    if (!ok_ || length > kMaxString) { ok_ = false; return 0; }
+    if (!ok_ || length > kMaxString) {
+      ok_ = false;
+      return 0;
+    }
     skip(length);
     return length;
   }
   void skip(std::uint64_t count) {
-    if (!ok_ || count > left()) { ok_ = false; return; }
-    if (count <= window_.size() - next_) { next_ += count; return; }
+    if (!ok_ || count > left()) {
+      ok_ = false;
+      return;
+    }
+    if (count <= window_.size() - next_) {
+      next_ += count;
+      return;
+    }
     window_at_ = position() + count;
     window_.clear();
     next_ = 0;
@@ -107,18 +119,19 @@ class Reader {
 
 struct Value {
   std::uint32_t type = 0;
-  std::uint64_t integer = 0;           // negative numbers are clamped to 0: nothing we read may be negative
+  std::uint64_t integer = 0; // negative numbers are clamped to 0: nothing we read may be negative
   double real = 0;
   std::string text;
-  std::uint64_t count = 0;             // of an array
-  std::uint64_t text_bytes = 0;        // of an array of strings
-  std::vector<std::uint32_t> numbers;  // of a short array of integers
+  std::uint64_t count = 0;            // of an array
+  std::uint64_t text_bytes = 0;       // of an array of strings
+  std::vector<std::uint32_t> numbers; // of a short array of integers
 };
 
 std::uint64_t read_integer(Reader& in, std::uint32_t type) {
   auto positive = [](std::int64_t v) { return v < 0 ? std::uint64_t{0} : static_cast<std::uint64_t>(v); };
   switch (type) {
-    case U8: case Bool: return in.number<std::uint8_t>();
+    case U8:
+    case Bool: return in.number<std::uint8_t>();
     case I8: return positive(in.number<std::int8_t>());
     case U16: return in.number<std::uint16_t>();
     case I16: return positive(in.number<std::int16_t>());
@@ -142,7 +155,8 @@ bool read_array(Reader& in, Value& value) {
     for (std::uint64_t i = 0; i < value.count && in.ok(); ++i) value.text_bytes += in.skip_string();
   } else if (is_integer(element) && value.count <= kShort) {
     for (std::uint64_t i = 0; i < value.count; ++i)
-      value.numbers.push_back(static_cast<std::uint32_t>(std::min<std::uint64_t>(read_integer(in, element), UINT32_MAX)));
+      value.numbers.push_back(
+          static_cast<std::uint32_t>(std::min<std::uint64_t>(read_integer(in, element), UINT32_MAX)));
   } else {
     in.skip(value.count * kValueBytes[element]);
   }
@@ -160,20 +174,23 @@ bool read_value(Reader& in, Value& value) {
   return in.ok();
 }
 
-std::uint32_t small(std::uint64_t value) { return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, UINT32_MAX)); }
+std::uint32_t small(std::uint64_t value) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, UINT32_MAX));
+}
 
 // llama.cpp's enum llama_ftype.
 std::string_view file_type_name(std::uint64_t type) {
   constexpr std::array<std::string_view, 39> kNames{
-      "F32", "F16", "Q4_0", "Q4_1", "", "", "", "Q8_0", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S",
-      "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ2_XXS", "IQ2_XS", "Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL",
-      "IQ3_S", "IQ3_M", "IQ2_S", "IQ2_M", "IQ4_XS", "IQ1_M", "BF16", "", "", "", "TQ1_0", "TQ2_0", "MXFP4"};
+      "F32",    "F16",    "Q4_0",   "Q4_1",    "",       "",       "",       "Q8_0",   "Q5_0",  "Q5_1",
+      "Q2_K",   "Q3_K_S", "Q3_K_M", "Q3_K_L",  "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K",  "IQ2_XXS",
+      "IQ2_XS", "Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ1_S",  "IQ4_NL", "IQ3_S",  "IQ3_M",  "IQ2_S", "IQ2_M",
+      "IQ4_XS", "IQ1_M",  "BF16",   "",        "",       "",       "TQ1_0",  "TQ2_0",  "MXFP4"};
   return type < kNames.size() ? kNames[type] : std::string_view{};
 }
 
 struct Entries {
   Gguf& out;
-  std::string kind{};                  // general.type
+  std::string kind{}; // general.type
   std::uint64_t file_type = UINT64_MAX;
   std::uint64_t alignment = 32;
   bool pooling = false;
@@ -216,13 +233,15 @@ struct Entries {
 };
 
 Result<> read_entries(Reader& in, std::uint64_t count, Entries& entries) {
-  std::map<std::string, Value> own;    // "<architecture>.…": the architecture may be named after them
+  std::map<std::string, Value> own; // "<architecture>.…": the architecture may be named after them
   for (std::uint64_t i = 0; i < count; ++i) {
     auto key = in.string(kMaxKey);
     Value value;
     if (!in.ok() || !read_value(in, value))
-      return broken(fmt::format("failed to read key-value pairs: entry {} of {} is broken; download the file again", i + 1, count));
-    if (key.starts_with("general.") || key.starts_with("tokenizer.") || key.starts_with("split.")) entries.general(key, value);
+      return broken(fmt::format("failed to read key-value pairs: entry {} of {} is broken; download the file again",
+                                i + 1, count));
+    if (key.starts_with("general.") || key.starts_with("tokenizer.") || key.starts_with("split."))
+      entries.general(key, value);
     else if (own.size() < 1024) own.emplace(std::move(key), std::move(value));
   }
   auto prefix = entries.out.architecture + ".";
@@ -303,8 +322,10 @@ Result<Gguf> parse_gguf(const ReadAt& read, std::uint64_t file_bytes) {
   for (const auto& tensor : out.tensors) {
     std::uint64_t end = 0;
     if (__builtin_add_overflow(tensor.offset, tensor.bytes, &end) || end > file_bytes || data_at > file_bytes - end)
-      return broken(fmt::format("tensor '{}' is not within the file bounds: the file is corrupted or incomplete; download it "
-                                "again", tensor.name));
+      return broken(
+          fmt::format("tensor '{}' is not within the file bounds: the file is corrupted or incomplete; download it "
+                      "again",
+                      tensor.name));
   }
   conclude(out, entries);
   return out;
@@ -316,7 +337,7 @@ Result<Gguf> read_one(const std::string& path) {
   if (fd < 0)
     return fail(errno == ENOENT ? FailureKind::NotFound : FailureKind::Denied, Fault::LocalResource,
                 fmt::format("can't open {}: {}", path, std::strerror(errno)));
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
     ::close(fd);
     return broken(fmt::format("{} is not a regular file", path));
@@ -342,7 +363,8 @@ Result<Gguf> read_gguf(const std::string& path) {
   TRY(auto whole, read_one(path));
   auto name = split_name(std::string_view{path}.substr(path.rfind('/') + 1));
   if (!name) return whole;
-  if (name->part != 1) return broken(fmt::format("{} is part {} of a split model: name its first part", path, name->part));
+  if (name->part != 1)
+    return broken(fmt::format("{} is part {} of a split model: name its first part", path, name->part));
   whole.parts = name->parts;
   for (std::uint32_t part = 2; part <= name->parts; ++part) {
     TRY(auto next, read_one(part_path(path, part)));
@@ -363,8 +385,8 @@ std::optional<SplitName> split_name(std::string_view name) {
     auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
     return error == std::errc{} && end == digits.data() + digits.size();
   };
-  if (tail[0] != '-' || tail.substr(6, 4) != "-of-" || !tail.ends_with(".gguf") || !number(tail.substr(1, 5), split.part) ||
-      !number(tail.substr(10, 5), split.parts))
+  if (tail[0] != '-' || tail.substr(6, 4) != "-of-" || !tail.ends_with(".gguf") ||
+      !number(tail.substr(1, 5), split.part) || !number(tail.substr(10, 5), split.parts))
     return std::nullopt;
   if (split.part == 0 || split.parts < 2 || split.part > split.parts || split.parts > 1000) return std::nullopt;
   return split;

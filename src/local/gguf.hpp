@@ -19,24 +19,24 @@ enum class GgufUse : std::uint8_t { Chat, Embedding, Projector, Adapter, Vocabul
 
 struct GgufTensor {
   std::string name;
-  std::uint64_t rows = 1;              // product of all dimensions but the first
-  std::uint64_t columns = 1;           // the first dimension
+  std::uint64_t rows = 1;    // product of all dimensions but the first
+  std::uint64_t columns = 1; // the first dimension
   std::uint32_t dimensions = 1;
-  std::uint32_t type = 0;              // ggml's number; see tensor_type()
-  std::uint64_t offset = 0;            // from the start of the data
+  std::uint32_t type = 0;   // ggml's number; see tensor_type()
+  std::uint64_t offset = 0; // from the start of the data
   std::uint64_t bytes = 0;
 };
 
 struct Gguf {
   std::uint32_t version = 0;
-  std::string architecture;            // "llama"
-  std::string name;                    // general.name, may be empty
-  std::string quantisation;            // "Q4_0"; the file's own type, else the type most bytes have
+  std::string architecture; // "llama"
+  std::string name;         // general.name, may be empty
+  std::string quantisation; // "Q4_0"; the file's own type, else the type most bytes have
   GgufUse use = GgufUse::Chat;
-  std::uint64_t file_bytes = 0;        // all parts
-  std::uint64_t weight_bytes = 0;      // of all tensors
+  std::uint64_t file_bytes = 0;   // all parts
+  std::uint64_t weight_bytes = 0; // of all tensors
   std::uint64_t parameters = 0;
-  std::uint32_t context = 0;           // tokens it was trained for
+  std::uint32_t context = 0; // tokens it was trained for
   std::uint32_t embedding = 0;
   std::uint32_t feed_forward = 0;
   std::uint32_t layers = 0;
@@ -46,12 +46,12 @@ struct Gguf {
   std::uint32_t value_length = 0;
   std::uint32_t sliding_window = 0;
   std::uint32_t experts = 0;
-  std::uint32_t vocabulary = 0;        // tokens
-  std::uint64_t vocabulary_bytes = 0;  // of all tokens and merges: what the tokenizer has to hold
+  std::uint32_t vocabulary = 0;       // tokens
+  std::uint64_t vocabulary_bytes = 0; // of all tokens and merges: what the tokenizer has to hold
   std::uint64_t merges = 0;
-  std::uint32_t parts = 1;             // files this model is split into
+  std::uint32_t parts = 1; // files this model is split into
   bool chat_template = false;
-  bool tools = false;                  // the template knows about tools
+  bool tools = false; // the template knows about tools
   std::vector<GgufTensor> tensors;
 
   std::uint32_t kv_heads_at(std::uint32_t layer) const {
@@ -61,10 +61,10 @@ struct Gguf {
 
 struct TensorType {
   std::string_view name;
-  std::uint32_t block;                 // elements in a block
-  std::uint32_t bytes;                 // of a block
+  std::uint32_t block; // elements in a block
+  std::uint32_t bytes; // of a block
 };
-const TensorType* tensor_type(std::uint32_t type);   // nullptr when unknown
+const TensorType* tensor_type(std::uint32_t type); // nullptr when unknown
 
 // Bytes [offset, offset + size) of the file into `out`; returns how many there were.
 using ReadAt = std::function<std::size_t(std::uint64_t offset, char* out, std::size_t size)>;

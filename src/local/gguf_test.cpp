@@ -19,8 +19,15 @@ Result<Gguf> parse(const std::string& bytes) {
 }
 
 TEST(Gguf, ReadsWhatAModelIs) {
-  auto gguf = parse(tiny_gguf({.layers = 3, .embedding = 96, .feed_forward = 160, .heads = 6, .kv_heads = 3, .vocabulary = 400,
-                               .context = 777, .type = TinyType::Q8_0, .tools = true}));
+  auto gguf = parse(tiny_gguf({.layers = 3,
+                               .embedding = 96,
+                               .feed_forward = 160,
+                               .heads = 6,
+                               .kv_heads = 3,
+                               .vocabulary = 400,
+                               .context = 777,
+                               .type = TinyType::Q8_0,
+                               .tools = true}));
   ASSERT_TRUE(gguf) << gguf.error().message;
   EXPECT_EQ(gguf->architecture, "llama");
   EXPECT_EQ(gguf->quantisation, "Q8_0");
@@ -58,9 +65,9 @@ TEST(Gguf, RefusesImpossibleCounts) {
     std::memcpy(bytes.data() + at, &value, sizeof value);
     return parse(bytes);
   };
-  EXPECT_FALSE(patch(8, 1ULL << 60));   // tensors
-  EXPECT_FALSE(patch(16, 1ULL << 60));  // entries
-  EXPECT_FALSE(patch(24, 1ULL << 40));  // length of the first key
+  EXPECT_FALSE(patch(8, 1ULL << 60));  // tensors
+  EXPECT_FALSE(patch(16, 1ULL << 60)); // entries
+  EXPECT_FALSE(patch(24, 1ULL << 40)); // length of the first key
   EXPECT_NE(patch(4, 9).error().message.find("version"), std::string::npos);
   EXPECT_NE(patch(0, 7).error().message.find("invalid magic"), std::string::npos);
 }

@@ -7,13 +7,13 @@
 #include <csignal>
 #include <cstring>
 
+#include <fmt/format.h>
+#include <simdjson.h>
+#include <sys/random.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <simdjson.h>
-#include <sys/random.h>
 
 #include "core/json.hpp"
 #include "core/log.hpp"
@@ -54,7 +54,7 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
     publish();
     schedule();
     co_await watch(model, run);
-    model->state = State::Draining;                    // whatever ended it: nobody gets a slot of it any more
+    model->state = State::Draining; // whatever ended it: nobody gets a slot of it any more
     publish();
   }
   run->died = run->exited && !run->was_ready;
@@ -65,7 +65,7 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
 
 Task<Result<>> Supervisor::bring_up(ModelPtr model, RunPtr run) {
   run->key = random_key();
-  ::unlink(run->plan.socket.c_str());                 // the engine never does, and refuses to start over a stale one
+  ::unlink(run->plan.socket.c_str()); // the engine never does, and refuses to start over a stale one
   run->memory_kills = memory_kills();
   SpawnOrder order{engine_, child_arguments(run->plan), child_environment(run->plan, run->key, environ)};
   auto child = Child::spawn(order);
@@ -82,7 +82,8 @@ Task<Result<>> Supervisor::bring_up(ModelPtr model, RunPtr run) {
     if (health && health->status == 200) break;
     if (clock_.now() > until) {
       run->killed = true;
-      co_return unfit(fmt::format("the engine was not ready after {} s", std::chrono::duration_cast<seconds>(allowed).count()));
+      co_return unfit(
+          fmt::format("the engine was not ready after {} s", std::chrono::duration_cast<seconds>(allowed).count()));
     }
     if (!run->exited) co_await pause(run, step);
     step = std::min(step * 5 / 4 + milliseconds{1}, milliseconds{100});
@@ -103,19 +104,23 @@ Task<Result<>> Supervisor::probe(ModelPtr model, RunPtr run) {
     co_return unfit(fmt::format("the engine's /props answered {}", props->status));
   std::uint64_t context = 0;
   if (!document["default_generation_settings"]["n_ctx"].get_uint64().get(context) && context < run->plan.fit.context)
-    co_return unfit(fmt::format("the engine took a context of {} tokens instead of {}", context, run->plan.fit.context));
+    co_return unfit(
+        fmt::format("the engine took a context of {} tokens instead of {}", context, run->plan.fit.context));
   bool tools = false;
   if (!document["chat_template_caps"]["supports_tools"].get_bool().get(tools))
     model->caps = tools ? model->caps | Cap::Tools : missing(model->caps, Cap::Tools);
   auto word = co_await ask_child(run->plan.socket, run->key, "/completion",
                                  R"({"prompt":"Hello","n_predict":1,"cache_prompt":false,"seed":1})", limits_.probe);
   if (!word) co_return std::unexpected(word.error());
-  if (word->status != 200) co_return unfit(fmt::format("the model can't complete a text: {} {}", word->status, word->body.substr(0, 200)));
-  auto grammar = co_await ask_child(run->plan.socket, run->key, "/completion",
+  if (word->status != 200)
+    co_return unfit(fmt::format("the model can't complete a text: {} {}", word->status, word->body.substr(0, 200)));
+  auto grammar = co_await ask_child(
+      run->plan.socket, run->key, "/completion",
       R"({"prompt":"Hello","n_predict":4,"cache_prompt":false,"seed":1,"grammar":"root ::= \"a\""})", limits_.probe);
   if (!grammar) co_return std::unexpected(grammar.error());
   std::string_view content;
-  bool obeyed = grammar->status == 200 && !parser.parse(grammar->body)["content"].get_string().get(content) && content == "a";
+  bool obeyed =
+      grammar->status == 200 && !parser.parse(grammar->body)["content"].get_string().get(content) && content == "a";
   if (!obeyed) model->caps = missing(model->caps, Cap::JsonObject | Cap::JsonSchema | Cap::Tools);
   auto resident = resident_bytes(run->child.pid());
   if (resident > 0) {
@@ -170,8 +175,9 @@ Task<> Supervisor::watch(ModelPtr model, RunPtr run) {
 // advance is left to its reader's own patience; when all are silent, the child is stuck.
 void Supervisor::look_for_stalls(Model& model, Run& run) {
   if (run.grants.empty()) return;
-  auto batch = model.rates.prompt > 0 ? milliseconds{static_cast<std::int64_t>(run.plan.fit.batch / model.rates.prompt * 1000)}
-                                      : milliseconds{0};
+  auto batch = model.rates.prompt > 0
+                   ? milliseconds{static_cast<std::int64_t>(run.plan.fit.batch / model.rates.prompt * 1000)}
+                   : milliseconds{0};
   auto patience = std::max(limits_.stall, std::min(5 * batch, milliseconds{600'000}));
   auto now = clock_.now();
   std::int64_t latest = 0;
@@ -186,7 +192,7 @@ Task<> Supervisor::check_suspects(ModelPtr model, RunPtr run) {
   run->suspects.clear();
   auto before = run->grants.size();
   auto slots = co_await ask_child(run->plan.socket, run->key, "/slots", {}, limits_.suspect);
-  if (slots && slots->status == 501) co_return;        // switched off by a person's flags
+  if (slots && slots->status == 501) co_return; // switched off by a person's flags
   simdjson::dom::parser parser;
   simdjson::dom::array all;
   if (!slots || parser.parse(slots->body).get_array().get(all)) {
@@ -210,10 +216,18 @@ Task<> Supervisor::calibrate(ModelPtr model, RunPtr run) {
   int words = guess > 8 ? 40 : 180, tokens = guess > 8 ? 12 : 32;
   std::string prompt;
   for (int i = 0; i < words; ++i) prompt += i % 2 == 0 ? " one" : " two";
-  auto body = json::Object{}.add("prompt", prompt).add("n_predict", tokens).add("stream", true).add("return_progress", true)
-                  .add("cache_prompt", false).add("ignore_eos", true).add("seed", 1).str();
+  auto body = json::Object{}
+                  .add("prompt", prompt)
+                  .add("n_predict", tokens)
+                  .add("stream", true)
+                  .add("return_progress", true)
+                  .add("cache_prompt", false)
+                  .add("ignore_eos", true)
+                  .add("seed", 1)
+                  .str();
   auto started = clock_.now();
-  auto answer = co_await ask_child(run->plan.socket, run->key, "/completion", body, milliseconds{30'000}, run->calibration);
+  auto answer =
+      co_await ask_child(run->plan.socket, run->key, "/completion", body, milliseconds{30'000}, run->calibration);
   auto took = std::chrono::duration<double, std::milli>(clock_.now() - started).count();
   run->calibration.reset();
   if (answer && answer->status == 200) {
@@ -224,7 +238,7 @@ Task<> Supervisor::calibrate(ModelPtr model, RunPtr run) {
       if (auto saved = book_.save(); !saved) log::warn("local: {}", saved.error().message);
     }
   } else if (!run->exited) {
-    run->calibrated = false;                           // interrupted: again when idle
+    run->calibrated = false; // interrupted: again when idle
     run->suspects.emplace_back(clock_.now() + limits_.suspect, 0);
   }
   grant_waiting(*model);
@@ -272,7 +286,7 @@ Task<> Supervisor::wake_later(ModelPtr model, TimePoint at) {
 }
 
 void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
-  auto keep = model.run;                               // `run` lives until the end of this function
+  auto keep = model.run; // `run` lives until the end of this function
   auto now = clock_.now();
   model.run.reset();
   model.state = State::Stopped;
@@ -286,8 +300,9 @@ void Supervisor::finish(Model& model, Run& run, const Result<>& came_up) {
     auto verdict = exit ? classify_exit(*exit, run.log.text(), {run.was_ready, run.killed, memory_kill})
                         : Verdict{Remedy::Never, came_up ? std::string{} : came_up.error().message};
     if (!run.stuck.empty()) verdict.reason = fmt::format("the engine was restarted: {}", run.stuck);
-    else if (!came_up && !run.died)   // it is alive and well, but not usable: mostly the same would happen again
-      verdict = {run.killed || came_up.error().kind == FailureKind::Timeout ? Remedy::Later : Remedy::Never, came_up.error().message};
+    else if (!came_up && !run.died) // it is alive and well, but not usable: mostly the same would happen again
+      verdict = {run.killed || came_up.error().kind == FailureKind::Timeout ? Remedy::Later : Remedy::Never,
+                 came_up.error().message};
     if (verdict.remedy == Remedy::SmallerContext && !model.halved) {
       model.halved = true;
       estimate_need(model);

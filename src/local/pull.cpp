@@ -26,8 +26,8 @@ namespace intertie::local {
 namespace {
 namespace fs = std::filesystem;
 constexpr int kMostRedirects = 5;
-constexpr std::uint64_t kMostBytes = 1ULL << 42;           // 4 TiB
-constexpr std::uint64_t kKeepFree = 256u << 20;            // left on the disk in any case
+constexpr std::uint64_t kMostBytes = 1ULL << 42; // 4 TiB
+constexpr std::uint64_t kKeepFree = 256u << 20;  // left on the disk in any case
 
 std::unexpected<Failure> local_failure(FailureKind kind, std::string what) {
   return fail(kind, Fault::LocalResource, std::move(what));
@@ -35,7 +35,9 @@ std::unexpected<Failure> local_failure(FailureKind kind, std::string what) {
 
 class Sha256 {
  public:
-  Sha256() : context_(EVP_MD_CTX_new()) { CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1); }
+  Sha256() : context_(EVP_MD_CTX_new()) {
+    CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+  }
   void add(std::string_view bytes) { CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1); }
   std::string hex() {
     std::array<unsigned char, 32> digest{};
@@ -46,7 +48,9 @@ class Sha256 {
   }
 
  private:
-  struct Free { void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); } };
+  struct Free {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+  };
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
@@ -56,12 +60,15 @@ class Part {
   Part() = default;
   Part(const Part&) = delete;
   Part& operator=(const Part&) = delete;
-  ~Part() { if (fd_ >= 0) ::close(fd_); }
+  ~Part() {
+    if (fd_ >= 0) ::close(fd_);
+  }
 
   Result<> open(const std::string& path) {
     path_ = path;
     fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd_ < 0) return local_failure(FailureKind::Unavailable, fmt::format("can't write {}: {}", path, std::strerror(errno)));
+    if (fd_ < 0)
+      return local_failure(FailureKind::Unavailable, fmt::format("can't write {}: {}", path, std::strerror(errno)));
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
       return local_failure(FailureKind::Unavailable, "this model is being fetched already");
     std::string buffer(1u << 20, '\0');
@@ -110,7 +117,8 @@ struct Source {
 };
 Result<Source> read_source(const std::string& text, const std::string& ca_file) {
   auto scheme = text.substr(0, text.find("://"));
-  if (scheme != "http" && scheme != "https") return bad_request(fmt::format("\"{}\" is no http or https address", text));
+  if (scheme != "http" && scheme != "https")
+    return bad_request(fmt::format("\"{}\" is no http or https address", text));
   // A query (signed addresses have one) is not a path; parse_url need not know about it.
   auto question = text.find('?');
   TRY(auto url, net::parse_url(text.substr(0, question)));
@@ -129,7 +137,8 @@ Result<Source> redirected(const Source& from, std::string_view location, const s
     return next;
   }
   TRY(auto next, read_source(std::string(location), ca_file));
-  if (from.secure && !next.secure) return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the server sends us from https to http: refused");
+  if (from.secure && !next.secure)
+    return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the server sends us from https to http: refused");
   return next;
 }
 
@@ -154,12 +163,13 @@ bool starts_at(const net::Reply& reply, std::uint64_t have) {
 }
 
 Result<> room_for(const PullOrder& order, const fs::path& folder, std::uint64_t missing) {
-  struct statvfs disk {};
+  struct statvfs disk{};
   if (::statvfs(folder.c_str(), &disk) == 0) {
     auto free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
     if (missing > free || free - missing < kKeepFree)
-      return local_failure(FailureKind::TooLarge, fmt::format("the disk has room for {} but the model needs {} more: free some",
-                                                              text::human_bytes(free), text::human_bytes(missing)));
+      return local_failure(FailureKind::TooLarge,
+                           fmt::format("the disk has room for {} but the model needs {} more: free some",
+                                       text::human_bytes(free), text::human_bytes(missing)));
   }
   if (order.quota == 0) return {};
   std::uint64_t used = 0;
@@ -167,9 +177,11 @@ Result<> room_for(const PullOrder& order, const fs::path& folder, std::uint64_t 
   for (const auto& entry : fs::directory_iterator(folder, error))
     if (entry.is_regular_file(error) && !entry.is_symlink(error)) used += entry.file_size(error);
   if (used + missing > order.quota)
-    return local_failure(FailureKind::TooLarge, fmt::format("models may take {} on disk and take {}; this one needs {} more: remove one, "
-                                                            "or raise the quota", text::human_bytes(order.quota),
-                                                            text::human_bytes(used), text::human_bytes(missing)));
+    return local_failure(
+        FailureKind::TooLarge,
+        fmt::format("models may take {} on disk and take {}; this one needs {} more: remove one, "
+                    "or raise the quota",
+                    text::human_bytes(order.quota), text::human_bytes(used), text::human_bytes(missing)));
   return {};
 }
 
@@ -186,8 +198,9 @@ struct Fetch {
 // One connection: asks for what is missing and writes what comes.
 Task<Result<Step>> fetch_once(net::Client& client, Fetch& fetch, Call& call) {
   auto have = fetch.part.size();
-  auto head = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\nAccept-Encoding: identity\r\n",
-                          fetch.source.url.path.empty() ? "/" : fetch.source.url.path, fetch.source.url.endpoint.host_header());
+  auto head = fmt::format(
+      "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\nAccept-Encoding: identity\r\n",
+      fetch.source.url.path.empty() ? "/" : fetch.source.url.path, fetch.source.url.endpoint.host_header());
   auto range = fmt::format("bytes={}-", have);
   std::vector<net::Header> headers;
   if (have > 0) headers.push_back({"Range", range});
@@ -206,19 +219,23 @@ Task<Result<Step>> fetch_once(net::Client& client, Fetch& fetch, Call& call) {
     fetch.source = *std::move(next);
     co_return Step::Redirected;
   }
-  if (status == 416) {                                 // all of it is there, or the file became shorter
+  if (status == 416) { // all of it is there, or the file became shorter
     if (range_total(reply) == have && have > 0) co_return Step::Done;
     fetch.part.restart();
     co_return Step::Cut;
   }
   if (status != 200 && status != 206) {
-    Failure failure{FailureKind::UpstreamRefused, status == 401 || status == 403 ? Fault::Auth : status >= 500 ? Fault::Transient : Fault::Client,
+    Failure failure{FailureKind::UpstreamRefused,
+                    status == 401 || status == 403 ? Fault::Auth
+                    : status >= 500                ? Fault::Transient
+                                                   : Fault::Client,
                     fmt::format("the server answered {} for this model: is the address right?", status)};
     failure.upstream_status = status;
     co_return std::unexpected(std::move(failure));
   }
   if (status == 206 && !starts_at(reply, have))
-    co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the server answers with another part of the file than we asked for");
+    co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
+                   "the server answers with another part of the file than we asked for");
   if (status == 200 && have > 0) fetch.part.restart(); // it knows no ranges
   auto total = total_of(reply);
   if (total > kMostBytes) co_return local_failure(FailureKind::TooLarge, "the server announces an impossible size");
@@ -252,11 +269,12 @@ Task<Result<>> fetch_all(net::Client& client, Fetch& fetch, Call& call) {
     if (*step == Step::Redirected && ++redirects > kMostRedirects)
       co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the server redirects in a circle");
     if (*step != Step::Cut) continue;
-    cuts = fetch.part.size() > before ? 1 : cuts + 1;  // a connection that brought something is no reason to give up
+    cuts = fetch.part.size() > before ? 1 : cuts + 1; // a connection that brought something is no reason to give up
     if (cuts >= fetch.order.attempts)
-      co_return fail(FailureKind::UpstreamBroken, Fault::Transient,
-                     fmt::format("the connection was cut again and again at {}: run the same command later, it goes on from there",
-                                 text::human_bytes(fetch.part.size())));
+      co_return fail(
+          FailureKind::UpstreamBroken, Fault::Transient,
+          fmt::format("the connection was cut again and again at {}: run the same command later, it goes on from there",
+                      text::human_bytes(fetch.part.size())));
   }
 }
 
@@ -274,7 +292,9 @@ Result<std::string> file_name_for(const PullOrder& order) {
 
 Result<std::string> sha256_of(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail(FailureKind::NotFound, Fault::LocalResource, fmt::format("can't open {}: {}", path, std::strerror(errno)));
+  if (fd < 0)
+    return fail(FailureKind::NotFound, Fault::LocalResource,
+                fmt::format("can't open {}: {}", path, std::strerror(errno)));
   Sha256 hash;
   std::string buffer(1u << 20, '\0');
   for (;;) {
@@ -313,14 +333,16 @@ Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call,
   if (auto hash = part.hex(); hash != order.sha256) {
     part.remove();
     co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
-                   fmt::format("what came has the SHA-256 {}, not the expected one: nothing was kept", hash), "wrong_hash");
+                   fmt::format("what came has the SHA-256 {}, not the expected one: nothing was kept", hash),
+                   "wrong_hash");
   }
   if (auto model = read_gguf(part_path.string()); !model) {
     part.remove();
     co_return std::unexpected(model.error());
   }
   if (!part.flush() || ::rename(part_path.c_str(), target.c_str()) != 0)
-    co_return local_failure(FailureKind::Unavailable, fmt::format("can't finish {}: {}", target.string(), std::strerror(errno)));
+    co_return local_failure(FailureKind::Unavailable,
+                            fmt::format("can't finish {}: {}", target.string(), std::strerror(errno)));
   co_return text::lower(name);
 }
 } // namespace intertie::local

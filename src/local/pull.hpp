@@ -15,17 +15,17 @@
 namespace intertie::local {
 
 struct PullOrder {
-  std::string url;                     // http or https; redirects are followed, never from https to http
-  std::string sha256;                  // 64 hex digits, required
-  std::string name;                    // empty = the URL's last part
+  std::string url;    // http or https; redirects are followed, never from https to http
+  std::string sha256; // 64 hex digits, required
+  std::string name;   // empty = the URL's last part
   std::string data_dir;
-  std::uint64_t quota = 0;             // bytes that all files in data_dir/models may have together; 0 = no limit
-  std::string ca_file;                 // private CA, empty = the system's
-  int attempts = 5;                    // connections that may be cut, each resumed where it ended
+  std::uint64_t quota = 0; // bytes that all files in data_dir/models may have together; 0 = no limit
+  std::string ca_file;     // private CA, empty = the system's
+  int attempts = 5;        // connections that may be cut, each resumed where it ended
 };
 struct PullProgress {
   std::uint64_t done = 0;
-  std::uint64_t total = 0;             // 0 = the server doesn't say
+  std::uint64_t total = 0; // 0 = the server doesn't say
 };
 using OnProgress = std::function<void(const PullProgress&)>;
 

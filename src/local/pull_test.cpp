@@ -16,7 +16,13 @@ class Pull : public ::testing::Test {
   Pull() : file(tiny_gguf({})) {
     std::ofstream(rig.dir + "/file", std::ios::binary) << file;
     hash = sha256_of(rig.dir + "/file").value();
-    order = {.url = server.url("/m/tiny.gguf"), .sha256 = hash, .name = "", .data_dir = rig.dir + "/data", .quota = 0, .ca_file = "", .attempts = 3};
+    order = {.url = server.url("/m/tiny.gguf"),
+             .sha256 = hash,
+             .name = "",
+             .data_dir = rig.dir + "/data",
+             .quota = 0,
+             .ca_file = "",
+             .attempts = 3};
   }
   Result<std::string> pull() {
     net::Worker worker(rig.clock);
@@ -60,7 +66,7 @@ TEST_F(Pull, FetchesChecksAndNames) {
   EXPECT_EQ(last.done, file.size());
   EXPECT_EQ(last.total, file.size());
   EXPECT_EQ(files(), 1U);
-  EXPECT_TRUE(pull());                              // there already: nothing is asked
+  EXPECT_TRUE(pull()); // there already: nothing is asked
   EXPECT_EQ(server.seen().size(), 1U);
 }
 TEST_F(Pull, ResumesWhereTheConnectionWasCut) {
@@ -72,7 +78,7 @@ TEST_F(Pull, ResumesWhereTheConnectionWasCut) {
   // The rule added last wins: first a cut answer once, then the rest.
   net::Imposter second;
   auto first = pull();
-  if (!first) {                                     // the second answer starts elsewhere: 404 ends it, the part stays
+  if (!first) { // the second answer starts elsewhere: 404 ends it, the part stays
     auto parts = files();
     EXPECT_EQ(parts, 1U);
     EXPECT_FALSE(std::filesystem::exists(kept()));
@@ -92,7 +98,8 @@ TEST_F(Pull, ResumesWhereTheConnectionWasCut) {
   EXPECT_EQ(sha256_of(kept()).value(), hash);
 }
 TEST_F(Pull, StartsAgainWithAServerThatKnowsNoRanges) {
-  std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary) << file.substr(0, 5000);
+  std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary)
+      << file.substr(0, 5000);
   server.when("/m/tiny.gguf", Script::json(file));
   auto name = pull();
   ASSERT_TRUE(name) << name.error().message;

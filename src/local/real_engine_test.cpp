@@ -113,7 +113,8 @@ TEST_F(RealModel, CancelledWhileItReadsItsPromptTheSlotIsFreeAtOnce) {
   ASSERT_TRUE(warm) << warm.error().message;
   auto speed = timings_in(warm->body);
   milliseconds batch{static_cast<int>(256 * speed.prompt_ms / std::max(1U, speed.prompt_tokens))};
-  auto body = R"({"n_predict":4,"stream":true,"return_progress":true,"cache_prompt":false,"prompt":")" + words(6000) + "\"}";
+  auto body =
+      R"({"n_predict":4,"stream":true,"return_progress":true,"cache_prompt":false,"prompt":")" + words(6000) + "\"}";
   auto cut = rig.ask(*lease, "/completion", body, milliseconds{400});
   EXPECT_FALSE(cut);
   auto started = rig.clock.now();
@@ -138,7 +139,8 @@ TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
   for (int round = 0; round < 7; ++round) {
     auto lease = rig.acquire("real");
     ASSERT_TRUE(lease) << lease.error().message;
-    auto body = R"({"n_predict":48,"cache_prompt":false,"ignore_eos":true,"stream":true,"prompt":")" + words(200 + 40 * round) + "\"}";
+    auto body = R"({"n_predict":48,"cache_prompt":false,"ignore_eos":true,"stream":true,"prompt":")" +
+                words(200 + 40 * round) + "\"}";
     auto before = rig.status("real");
     auto started = rig.clock.now();
     auto answer = rig.ask(*lease, "/completion", body);
@@ -152,8 +154,8 @@ TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
     rates.push_back(rate);
     first_errors.push_back(std::abs(expected / first - 1));
     rate_errors.push_back(std::abs(before.facts.output_rate / rate - 1));
-    std::printf("%3u tokens: first token %4.0f ms, expected %4.0f; %5.1f tokens/s, expected %5.1f\n", timings.prompt_tokens, first, expected,
-                rate, before.facts.output_rate);
+    std::printf("%3u tokens: first token %4.0f ms, expected %4.0f; %5.1f tokens/s, expected %5.1f\n",
+                timings.prompt_tokens, first, expected, rate, before.facts.output_rate);
     lease->finished(timings);
   }
   std::ranges::sort(first_errors);
@@ -161,7 +163,8 @@ TEST_F(RealModel, EstimatesAreWithinAQuarterOnceCalibrated) {
   // The median, as other programs run beside this one; where the very speed jumps about, no estimate can be closer.
   auto [slowest, fastest] = std::ranges::minmax(rates);
   auto allowed = fastest / slowest < 1.4 ? 0.25 : 0.25 * fastest / slowest;
-  std::printf("median errors %.0f %% and %.0f %%, allowed %.0f %%\n", first_errors[3] * 100, rate_errors[3] * 100, allowed * 100);
+  std::printf("median errors %.0f %% and %.0f %%, allowed %.0f %%\n", first_errors[3] * 100, rate_errors[3] * 100,
+              allowed * 100);
   EXPECT_LT(first_errors[3], allowed);
   EXPECT_LT(rate_errors[3], allowed);
 }

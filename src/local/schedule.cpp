@@ -57,7 +57,8 @@ void Supervisor::estimate_need(Model& model) const {
   auto plan = plan_for(model);
   auto fit = predict_memory(model.entry.model, model.entry.repacked, plan.fit);
   // Once measured with the same plan, the measurement is the better prediction.
-  bool measured = model.rates.resident > 0 && model.rates.context == plan.fit.context && model.rates.slots == plan.fit.slots;
+  bool measured =
+      model.rates.resident > 0 && model.rates.context == plan.fit.context && model.rates.slots == plan.fit.slots;
   model.needed = measured ? model.rates.resident + fit.prompt_cache : fit.ceiling();
 }
 
@@ -97,8 +98,11 @@ void Supervisor::enqueue(std::shared_ptr<Waiter> waiter) {
   auto model = find(waiter->model);
   if (stopping_) return refuse({FailureKind::Cancelled, Fault::Ours, "the daemon is stopping", "stopping"});
   if (!model) {
-    return refuse({FailureKind::NotFound, Fault::Client, fmt::format("there is no model {} on this machine: `intertie models "
-                   "list` shows which there are", waiter->model), "model_not_found", "model"});
+    return refuse({FailureKind::NotFound, Fault::Client,
+                   fmt::format("there is no model {} on this machine: `intertie models "
+                               "list` shows which there are",
+                               waiter->model),
+                   "model_not_found", "model"});
   }
   bool full = model->waiting.size() >= settings_.queue_length;
   bool late = model->answer_seconds > 0 && model->run && model->run->used() >= model->run->plan.fit.slots &&
@@ -106,9 +110,9 @@ void Supervisor::enqueue(std::shared_ptr<Waiter> waiter) {
   if (full || late) {
     Failure failure{FailureKind::RateLimited, Fault::LocalResource, {}, "queue_full"};
     failure.retry_after = predicted_wait(*model);
-    failure.message = fmt::format("{} requests wait for {} already: {}; try again in {} s", model->waiting.size(), waiter->model,
-                                  full ? "its queue is full" : "this one's turn would come after its deadline",
-                                  failure.retry_after->count());
+    failure.message = fmt::format(
+        "{} requests wait for {} already: {}; try again in {} s", model->waiting.size(), waiter->model,
+        full ? "its queue is full" : "this one's turn would come after its deadline", failure.retry_after->count());
     return refuse(std::move(failure));
   }
   model->waiting.push_back(std::move(waiter));
@@ -123,7 +127,7 @@ void Supervisor::abandon(const std::shared_ptr<Waiter>& waiter) {
 
 void Supervisor::release(const std::shared_ptr<Grant>& grant) {
   auto model = find(grant->model);
-  if (!model || !model->run || model->run->id != grant->run) return;   // its child is gone
+  if (!model || !model->run || model->run->id != grant->run) return; // its child is gone
   auto& run = *model->run;
   std::erase(run.grants, grant);
   auto now = clock_.now();
@@ -149,7 +153,7 @@ void Supervisor::grant_waiting(Model& model) {
   pollfd exit{run.child.exit_fd(), POLLIN, 0};
   if (::poll(&exit, 1, 0) > 0) return;
   while (!model.waiting.empty() && run.grants.size() < run.plan.fit.slots) {
-    if (run.used() >= run.plan.fit.slots) {            // a person comes before our measurements
+    if (run.used() >= run.plan.fit.slots) { // a person comes before our measurements
       if (run.calibration->now) run.calibration->now();
       return;
     }
@@ -173,7 +177,7 @@ void Supervisor::grant_waiting(Model& model) {
 // The idle first, least recently used first; then those whose waiters all came later than ours. Never a pinned one.
 bool Supervisor::make_room(const Model& asking, std::uint64_t needed) {
   auto limit = budget();
-  std::uint64_t staying = 0;                           // what will be left once all draining is over
+  std::uint64_t staying = 0; // what will be left once all draining is over
   std::vector<Model*> victims;
   auto first = asking.waiting.empty() ? clock_.now() : asking.waiting.front()->arrived;
   for (auto& [name, model] : models_) {
@@ -192,7 +196,7 @@ bool Supervisor::make_room(const Model& asking, std::uint64_t needed) {
     log::info("local: {} makes room for {}", victim->entry.name, asking.entry.name);
     drain(*victim, false);
   }
-  return reserved() + needed <= limit;                 // true only when nothing has to end first
+  return reserved() + needed <= limit; // true only when nothing has to end first
 }
 
 void Supervisor::want_running(const ModelPtr& model) {
@@ -204,11 +208,12 @@ void Supervisor::want_running(const ModelPtr& model) {
       Failure failure{FailureKind::Unavailable, Fault::LocalResource,
                       fmt::format("{} can't run: {}", model->entry.name, model->problem), "model_unavailable"};
       if (!model->permanent)
-        failure.retry_after = std::chrono::ceil<seconds>(std::max(model->backoff.retry_at() - now, TimePoint::duration{0}));
+        failure.retry_after =
+            std::chrono::ceil<seconds>(std::max(model->backoff.retry_at() - now, TimePoint::duration{0}));
       model->wanted = false;
       return fail_waiting(*model, failure);
     }
-    if (now < model->backoff.retry_at()) return;       // wake_later() comes back
+    if (now < model->backoff.retry_at()) return; // wake_later() comes back
   }
   auto needed = model->needed;
   if (needed + unevictable(*model) > budget()) {
@@ -217,7 +222,7 @@ void Supervisor::want_running(const ModelPtr& model) {
     model->wanted = false;
     return fail_waiting(*model, failure);
   }
-  if (!make_room(*model, needed)) return;              // finish() of what drains comes back
+  if (!make_room(*model, needed)) return; // finish() of what drains comes back
   model->run = std::make_shared<Run>(context_);
   model->run->id = ++runs_;
   model->run->plan = plan_for(*model);
@@ -238,7 +243,9 @@ void Supervisor::schedule() {
     if (!model->run && (model->wanted || !model->waiting.empty())) wanting.push_back(model);
   }
   // In the order of asking, so that models that can't both fit alternate instead of starving one another.
-  auto since = [](const ModelPtr& model) { return model->waiting.empty() ? TimePoint::max() : model->waiting.front()->arrived; };
+  auto since = [](const ModelPtr& model) {
+    return model->waiting.empty() ? TimePoint::max() : model->waiting.front()->arrived;
+  };
   std::ranges::sort(wanting, {}, since);
   for (auto& model : wanting) want_running(model);
 }

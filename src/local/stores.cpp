@@ -16,7 +16,7 @@
 namespace intertie::local {
 namespace {
 namespace fs = std::filesystem;
-constexpr int kMostEntries = 50'000;             // looked at in one store
+constexpr int kMostEntries = 50'000; // looked at in one store
 constexpr std::uintmax_t kMostManifest = 1u << 20;
 
 std::string model_stem(std::string_view file_name) {
@@ -95,7 +95,7 @@ void Catalogue::add_folder(const std::string& folder, std::string_view origin, i
     if (origin == "intertie" && at->is_symlink(error)) from = "path";
     here.push_back({model_name(file_name), at->path().string(), from, origin == "intertie" || origin == "path"});
   }
-  std::ranges::sort(here, {}, &Found::file);     // folders come in no order
+  std::ranges::sort(here, {}, &Found::file); // folders come in no order
   std::ranges::move(here, std::back_inserter(found));
 }
 
@@ -117,7 +117,7 @@ void Catalogue::add_ollama(const std::string& root, std::vector<Found>& found) {
 }
 
 const Entry* Catalogue::read(const Found& found) {
-  struct stat facts {};
+  struct stat facts{};
   bool there = ::stat(found.file.c_str(), &facts) == 0;
   auto modified = facts.st_mtim.tv_sec * 1'000'000'000LL + facts.st_mtim.tv_nsec;
   auto size = static_cast<std::uint64_t>(facts.st_size);
@@ -150,7 +150,7 @@ std::vector<Entry> Catalogue::scan(const StorePlaces& places) {
   std::set<std::string> names, files;
   for (const auto& one : found) {
     std::error_code error;
-    auto real = fs::canonical(one.file, error);                  // two stores may link to one file
+    auto real = fs::canonical(one.file, error); // two stores may link to one file
     if (!error && !files.insert(real.string()).second) continue;
     const auto* entry = read(one);
     if (!entry->problem.empty() && !one.broken_is_shown) continue;
@@ -172,7 +172,8 @@ std::vector<Entry> Catalogue::scan(const StorePlaces& places) {
 Result<> check_model_name(std::string_view name) {
   auto odd = [](char c) { return static_cast<unsigned char>(c) < 0x21 || c == '/' || c == '\\' || c == 0x7F; };
   if (name.empty() || name.starts_with(".") || name.size() > 128 || std::ranges::any_of(name, odd))
-    return bad_request(fmt::format("\"{}\" can't be a model's name: letters, digits, '.', '-' and '_' can", name.substr(0, 128)));
+    return bad_request(
+        fmt::format("\"{}\" can't be a model's name: letters, digits, '.', '-' and '_' can", name.substr(0, 128)));
   return {};
 }
 
@@ -183,22 +184,25 @@ Result<std::string> add_by_path(const std::string& data_dir, const std::string& 
   TRY(auto model, read_gguf(real.string()));
   if (model.use != GgufUse::Chat)
     return bad_request(fmt::format("{} is not a model to talk to: it is a {}", path,
-                                   model.use == GgufUse::Embedding   ? "model for embeddings"
-                                   : model.use == GgufUse::Projector ? "projector for images, a companion of another file"
-                                   : model.use == GgufUse::Adapter   ? "adapter for another model"
-                                                                     : "vocabulary without weights"));
+                                   model.use == GgufUse::Embedding ? "model for embeddings"
+                                   : model.use == GgufUse::Projector
+                                       ? "projector for images, a companion of another file"
+                                   : model.use == GgufUse::Adapter ? "adapter for another model"
+                                                                   : "vocabulary without weights"));
   if (name.empty()) name = model_stem(real.filename().string());
   TRY_VOID(check_model_name(name));
   auto folder = fs::path(data_dir) / "models";
   fs::create_directories(folder, error);
   for (std::uint32_t part = 1; part <= model.parts; ++part) {
     auto from = model.parts == 1 ? real.string() : part_path(real.string(), part);
-    auto to = folder / (model.parts == 1 ? name + ".gguf" : fmt::format("{}-{:05}-of-{:05}.gguf", name, part, model.parts));
-    if (fs::equivalent(to, from, error)) continue;               // already ours
+    auto to =
+        folder / (model.parts == 1 ? name + ".gguf" : fmt::format("{}-{:05}-of-{:05}.gguf", name, part, model.parts));
+    if (fs::equivalent(to, from, error)) continue; // already ours
     fs::create_symlink(from, to, error);
     if (error)
-      return bad_request(fmt::format("can't add the model as {}: {}", to.string(),
-                                     error == std::errc::file_exists ? "the name is taken, give another" : error.message()));
+      return bad_request(
+          fmt::format("can't add the model as {}: {}", to.string(),
+                      error == std::errc::file_exists ? "the name is taken, give another" : error.message()));
   }
   return text::lower(name);
 }

@@ -16,23 +16,23 @@
 namespace intertie::local {
 
 struct Entry {
-  std::string name;                    // how clients ask for it
-  std::string file;                    // the GGUF, or the first part of a split one
-  std::string origin;                  // "intertie" "path" "ollama" "lmstudio" "huggingface"
-  Gguf model;                          // without its tensors
-  std::uint64_t repacked = 0;          // see fit.hpp
-  std::uint64_t size = 0;              // of the first part;
-  std::int64_t modified = 0;           // … with this time (ns) it tells whether the file is still the same
-  std::string problem;                 // why it can't be used; the header is empty then
+  std::string name;           // how clients ask for it
+  std::string file;           // the GGUF, or the first part of a split one
+  std::string origin;         // "intertie" "path" "ollama" "lmstudio" "huggingface"
+  Gguf model;                 // without its tensors
+  std::uint64_t repacked = 0; // see fit.hpp
+  std::uint64_t size = 0;     // of the first part;
+  std::int64_t modified = 0;  // … with this time (ns) it tells whether the file is still the same
+  std::string problem;        // why it can't be used; the header is empty then
 };
 
 // Where the stores lie, as the environment says.
 struct StorePlaces {
-  std::string own;                     // data_dir/models
+  std::string own; // data_dir/models
   std::vector<std::string> extra;
   std::vector<std::string> ollama, lmstudio, huggingface;
 };
-using Variable = std::function<std::string(const char* name)>;   // getenv
+using Variable = std::function<std::string(const char* name)>; // getenv
 StorePlaces store_places(const Settings& settings, const Variable& variable);
 
 class Catalogue {
@@ -43,13 +43,13 @@ class Catalogue {
  private:
   struct Found {
     std::string name, file, origin;
-    bool broken_is_shown = true;       // in the stores of others a file we can't read is not our business
+    bool broken_is_shown = true; // in the stores of others a file we can't read is not our business
   };
   void add_folder(const std::string& folder, std::string_view origin, int depth, std::vector<Found>& found);
   void add_ollama(const std::string& root, std::vector<Found>& found);
   const Entry* read(const Found& found);
 
-  std::map<std::string, Entry> read_;  // by path
+  std::map<std::string, Entry> read_; // by path
 };
 
 // The name of a model by its file: "SmolLM2-135M-Instruct.Q4_1.gguf" → "smollm2-135m-instruct.q4_1".

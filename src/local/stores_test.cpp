@@ -26,7 +26,10 @@ class Stores : public ::testing::Test {
     return out;
   }
   Rig rig;
-  StorePlaces places{.own = rig.dir + "/data/models", .extra = {}, .ollama = {rig.dir + "/ollama"}, .lmstudio = {rig.dir + "/lm"},
+  StorePlaces places{.own = rig.dir + "/data/models",
+                     .extra = {},
+                     .ollama = {rig.dir + "/ollama"},
+                     .lmstudio = {rig.dir + "/lm"},
                      .huggingface = {rig.dir + "/hub"}};
   Catalogue catalogue;
 };
@@ -36,7 +39,8 @@ TEST_F(Stores, FindsModelsWhereTheyLie) {
   std::string digest(64, 'a');
   put(rig.dir + "/ollama/blobs/sha256-" + digest, {.seed = 2});
   auto manifest = R"({"layers":[{"mediaType":"application/vnd.ollama.image.template","digest":"sha256:b"},)"
-                  R"({"mediaType":"application/vnd.ollama.image.model","digest":"sha256:)" + digest + "\"}]}";
+                  R"({"mediaType":"application/vnd.ollama.image.model","digest":"sha256:)" +
+                  digest + "\"}]}";
   write(rig.dir + "/ollama/manifests/registry.ollama.ai/library/llama3.2/1b", manifest);
   write(rig.dir + "/ollama/manifests/registry.ollama.ai/library/broken/x", "{");
   write(rig.dir + "/ollama/manifests/registry.ollama.ai/library/evil/x",
@@ -47,8 +51,9 @@ TEST_F(Stores, FindsModelsWhereTheyLie) {
   fs::create_directories(rig.dir + "/hub/models--o--n/snapshots/r2");
   fs::create_symlink("../../blobs/abc", rig.dir + "/hub/models--o--n/snapshots/r1/Hub.gguf");
   fs::create_symlink("../../blobs/abc", rig.dir + "/hub/models--o--n/snapshots/r2/Hub.gguf");
-  EXPECT_EQ(names(), (std::vector<std::string>{"own-model.q4_0 intertie", "llama3.2:1b ollama", "small lmstudio", "hub huggingface"}));
-  EXPECT_EQ(names().size(), 4U);                    // the same from memory
+  EXPECT_EQ(names(), (std::vector<std::string>{"own-model.q4_0 intertie", "llama3.2:1b ollama", "small lmstudio",
+                                               "hub huggingface"}));
+  EXPECT_EQ(names().size(), 4U); // the same from memory
 }
 TEST_F(Stores, NamesAreUniqueAndFilesAreListedOnce) {
   put(rig.models() + "m.gguf");
@@ -63,7 +68,7 @@ TEST_F(Stores, WhatCannotChatIsNotOffered) {
   write(rig.models() + "broken.gguf", "nonsense");
   write(rig.dir + "/lm/a/b/broken2.gguf", "nonsense");
   auto entries = catalogue.scan(places);
-  ASSERT_EQ(entries.size(), 1U);                    // ours is shown with its problem, the others' is none of our business
+  ASSERT_EQ(entries.size(), 1U); // ours is shown with its problem, the others' is none of our business
   EXPECT_EQ(entries[0].name, "broken");
   EXPECT_FALSE(entries[0].problem.empty());
 }
@@ -91,9 +96,10 @@ TEST_F(Stores, AddsByPathWithoutCopying) {
   EXPECT_EQ(*name, "nice");
   EXPECT_TRUE(fs::is_symlink(rig.models() + "Nice.gguf"));
   EXPECT_EQ(names(), (std::vector<std::string>{"nice path"}));
-  EXPECT_TRUE(add_by_path(rig.dir + "/data", rig.dir + "/elsewhere/Nice.gguf", ""));   // already ours
+  EXPECT_TRUE(add_by_path(rig.dir + "/data", rig.dir + "/elsewhere/Nice.gguf", "")); // already ours
   put(rig.dir + "/other/Nice.gguf", {.seed = 9});
-  EXPECT_NE(add_by_path(rig.dir + "/data", rig.dir + "/other/Nice.gguf", "").error().message.find("taken"), std::string::npos);
+  EXPECT_NE(add_by_path(rig.dir + "/data", rig.dir + "/other/Nice.gguf", "").error().message.find("taken"),
+            std::string::npos);
   EXPECT_EQ(add_by_path(rig.dir + "/data", rig.dir + "/other/Nice.gguf", "../x").error().kind, FailureKind::BadRequest);
   EXPECT_EQ(add_by_path(rig.dir + "/data", "/nowhere.gguf", "").error().kind, FailureKind::NotFound);
   write(rig.dir + "/text.gguf", "text");

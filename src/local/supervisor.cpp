@@ -12,18 +12,18 @@
 #include <set>
 #include <thread>
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
 
 #include "core/log.hpp"
 
 namespace intertie::local {
 namespace {
 std::string variable(const char* name) {
-  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody sets variables after start
+  const char* value = std::getenv(name); // NOLINT(concurrency-mt-unsafe): nobody sets variables after start
   return value == nullptr ? std::string{} : std::string(value);
 }
 
@@ -31,7 +31,8 @@ std::string variable(const char* name) {
 int quality_of(const Gguf& model) {
   if (model.parameters == 0) return 0;
   double score = 10 + 8 * std::log2(static_cast<double>(model.parameters) / 135e6);
-  if (model.quantisation.starts_with("Q2") || model.quantisation.starts_with("IQ1") || model.quantisation.starts_with("IQ2"))
+  if (model.quantisation.starts_with("Q2") || model.quantisation.starts_with("IQ1") ||
+      model.quantisation.starts_with("IQ2"))
     score -= 6;
   return static_cast<int>(std::clamp(score, 1.0, 95.0));
 }
@@ -44,7 +45,10 @@ void make_private(const std::string& folder) {
 } // namespace
 
 Supervisor::Supervisor(Settings settings, const Clock& clock, Limits limits)
-    : settings_(std::move(settings)), clock_(clock), limits_(limits), book_(settings_.state_dir + "/rates.json"),
+    : settings_(std::move(settings)),
+      clock_(clock),
+      limits_(limits),
+      book_(settings_.state_dir + "/rates.json"),
       cores_(static_cast<int>(std::max(1U, std::thread::hardware_concurrency()))) {}
 Supervisor::~Supervisor() { mailbox_->close(); }
 
@@ -121,7 +125,10 @@ void Supervisor::rescan() {
     refresh(*model);
   }
   for (auto at = models_.begin(); at != models_.end();) {
-    if (names.contains(at->first)) { ++at; continue; }
+    if (names.contains(at->first)) {
+      ++at;
+      continue;
+    }
     fail_waiting(*at->second, {FailureKind::NotFound, Fault::LocalResource,
                                fmt::format("the model {} is gone from this machine", at->first), "model_not_found"});
     if (at->second->run) drain(*at->second, false);
@@ -150,7 +157,8 @@ void Supervisor::remove_stale_sockets() const {
     int pid = 0;
     if (!name.starts_with("e-") || !name.ends_with(".sock")) continue;
     auto [end, bad] = std::from_chars(name.data() + 2, name.data() + name.size(), pid);
-    if (bad == std::errc{} && *end == '-' && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) ::unlink(entry.path().c_str());
+    if (bad == std::errc{} && *end == '-' && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH)
+      ::unlink(entry.path().c_str());
   }
 }
 
@@ -162,7 +170,7 @@ Supervisor::ModelPtr Supervisor::find(const std::string& name) const {
 void Supervisor::load(const std::string& name) {
   auto model = find(name);
   if (!model || stopping_) return;
-  if (model->permanent) refresh(*model);   // a person says: try again
+  if (model->permanent) refresh(*model); // a person says: try again
   model->wanted = true;
   schedule();
 }
@@ -190,10 +198,10 @@ namespace {
 bool near(double a, double b) { return std::abs(a - b) <= 0.05 * std::max(std::abs(a), std::abs(b)); }
 
 bool same_facts(const Status& a, const Status& b) {
-  return a.facts.name == b.facts.name && a.state == b.state && a.problem == b.problem && a.file == b.file && a.fits == b.fits &&
-         a.calibrated == b.calibrated && a.pid == b.pid && a.facts.caps == b.facts.caps && a.facts.context == b.facts.context &&
-         near(a.facts.prompt_rate, b.facts.prompt_rate) && near(a.facts.output_rate, b.facts.output_rate) &&
-         near(a.facts.load_seconds, b.facts.load_seconds);
+  return a.facts.name == b.facts.name && a.state == b.state && a.problem == b.problem && a.file == b.file &&
+         a.fits == b.fits && a.calibrated == b.calibrated && a.pid == b.pid && a.facts.caps == b.facts.caps &&
+         a.facts.context == b.facts.context && near(a.facts.prompt_rate, b.facts.prompt_rate) &&
+         near(a.facts.output_rate, b.facts.output_rate) && near(a.facts.load_seconds, b.facts.load_seconds);
 }
 } // namespace
 
@@ -204,7 +212,7 @@ void Supervisor::publish() {
     if (auto model = find(name)) all.push_back(status_of(*model, limit));
   auto before = published.get();
   bool changed = !std::ranges::equal(*before, all, same_facts);
-  if (!changed)                                        // drift in small steps must not hide a large one
+  if (!changed) // drift in small steps must not hide a large one
     for (std::size_t i = 0; i < all.size(); ++i) {
       all[i].facts.prompt_rate = (*before)[i].facts.prompt_rate;
       all[i].facts.output_rate = (*before)[i].facts.output_rate;

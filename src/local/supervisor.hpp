@@ -29,7 +29,8 @@
 
 namespace intertie::local {
 
-using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+using Timer =
+    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 // How other threads reach the supervisor, also after it has gone.
 class Mailbox {
@@ -54,11 +55,11 @@ class Mailbox {
 
 class Supervisor;
 
-inline constexpr std::int64_t kPausing = INT64_MAX;   // as Grant::last_event: its reader doesn't read
+inline constexpr std::int64_t kPausing = INT64_MAX; // as Grant::last_event: its reader doesn't read
 
 // One slot of one child, as the supervisor remembers it. `last_event` is written by the lease's thread.
 struct Grant {
-  std::uint64_t run = 0;                   // which child
+  std::uint64_t run = 0; // which child
   std::string model;
   TimePoint granted;
   std::atomic<std::int64_t> last_event{0}; // ns of the steady clock
@@ -74,7 +75,7 @@ struct Hold {
   Hold& operator=(const Hold&) = delete;
   ~Hold();
   std::shared_ptr<Mailbox> mailbox;
-  Supervisor* supervisor;                  // only used inside a post: while the mailbox is open it lives
+  Supervisor* supervisor; // only used inside a post: while the mailbox is open it lives
   std::shared_ptr<Grant> grant;
   std::string socket;
   Secret key;
@@ -85,16 +86,16 @@ struct Waiter : std::enable_shared_from_this<Waiter> {
   explicit Waiter(Executor of_caller) : executor(of_caller) {}
   // Supervisor's thread; false when nobody waits any more.
   bool deliver(Result<std::shared_ptr<Hold>> what);
-  void leave();                            // caller's thread
+  void leave(); // caller's thread
 
   std::string model;
   TimePoint arrived, deadline;
   std::optional<Result<std::shared_ptr<Hold>>> result; // caller's thread
-  Timer* timer = nullptr;                  // caller's thread: wakes its coroutine
+  Timer* timer = nullptr;                              // caller's thread: wakes its coroutine
 
  private:
   std::mutex mutex;
-  std::optional<Executor> executor;        // until leave()
+  std::optional<Executor> executor; // until leave()
 };
 
 struct Run;
@@ -104,18 +105,18 @@ struct Model {
   ModelFlags flags;
   State state = State::Stopped;
   std::string problem;
-  bool permanent = false;                  // Failed until something changes
-  bool halved = false;                     // runs with half its context since it was killed for memory
+  bool permanent = false; // Failed until something changes
+  bool halved = false;    // runs with half its context since it was killed for memory
   Cap caps = Cap::None;
   Backoff backoff;
   Rates rates;
-  std::string key;                         // in the RateBook
-  std::uint64_t needed = 0;                // bytes of memory, predicted or measured
+  std::string key;          // in the RateBook
+  std::uint64_t needed = 0; // bytes of memory, predicted or measured
   std::deque<std::shared_ptr<Waiter>> waiting;
-  bool wanted = false;                     // load() was called: start without a waiter
+  bool wanted = false; // load() was called: start without a waiter
   std::shared_ptr<Run> run;
   TimePoint last_used{};
-  double answer_seconds = 0;               // running mean of how long a slot is held; 0 = unknown
+  double answer_seconds = 0; // running mean of how long a slot is held; 0 = unknown
 };
 
 // One life of a child.
@@ -126,21 +127,21 @@ struct Run {
   Child child;
   LogRing log;
   Secret key;
-  Timer pulse;                             // cancelled when something happened
-  std::uint64_t reserved = 0;              // bytes counted against the budget
+  Timer pulse;                // cancelled when something happened
+  std::uint64_t reserved = 0; // bytes counted against the budget
   std::vector<std::shared_ptr<Grant>> grants;
   std::vector<std::pair<TimePoint, int>> suspects; // when to look whether an abandoned slot is idle
-  std::shared_ptr<Cut> calibration;        // while one runs, it holds a slot
+  std::shared_ptr<Cut> calibration;                // while one runs, it holds a slot
   TimePoint started;
   std::optional<std::uint64_t> memory_kills; // the kernel's count at its start
   bool was_ready = false;
   bool exited = false;
-  bool died = false;                       // before it came up, by itself
-  bool stopping = false;                   // asked to: drain, then stop
-  bool hurry = false;                      // don't drain
-  bool killed = false;                     // by us, as it was stuck
-  bool calibrated = false;                 // tried in this life
-  std::string stuck;                       // why
+  bool died = false;       // before it came up, by itself
+  bool stopping = false;   // asked to: drain, then stop
+  bool hurry = false;      // don't drain
+  bool killed = false;     // by us, as it was stuck
+  bool calibrated = false; // tried in this life
+  std::string stuck;       // why
   int health_misses = 0;
   std::size_t used() const { return grants.size() + (calibration ? 1 : 0); }
 };
@@ -149,12 +150,12 @@ class Supervisor {
  public:
   Supervisor(Settings settings, const Clock& clock, Limits limits);
   ~Supervisor();
-  void run();                              // the thread's body, until stop() is through
+  void run(); // the thread's body, until stop() is through
 
   // Any thread.
   std::shared_ptr<Mailbox> mailbox() { return mailbox_; }
   Snapshot<std::vector<Status>> published{std::vector<Status>{}};
-  std::atomic<unsigned> version{0};        // of everything but the counts of running and waiting
+  std::atomic<unsigned> version{0}; // of everything but the counts of running and waiting
 
   // Supervisor's thread.
   void enqueue(std::shared_ptr<Waiter> waiter);
@@ -201,8 +202,8 @@ class Supervisor {
 
   // supervisor.cpp
   void spawn(Task<> task);
-  void publish();                          // now: a state or a fact changed
-  void publish_soon();                     // counts changed: at most every 20 ms
+  void publish();      // now: a state or a fact changed
+  void publish_soon(); // counts changed: at most every 20 ms
   Task<> publish_later();
   Status status_of(const Model& model, std::uint64_t limit) const;
   ChildPlan plan_for(const Model& model) const;
@@ -223,14 +224,14 @@ class Supervisor {
   RateBook book_;
   double bandwidth_ = 0;
   int cores_ = 1;
-  std::string engine_;                     // program; empty: `engine_problem_`
+  std::string engine_; // program; empty: `engine_problem_`
   std::string engine_problem_;
   std::map<std::string, ModelPtr> models_;
-  std::vector<std::string> order_;         // as the catalogue lists them
+  std::vector<std::string> order_; // as the catalogue lists them
   std::uint64_t runs_ = 0;
   int tasks_ = 0;
   bool publishing_ = false;
-  std::set<Timer*> naps_;                  // of wake_later()
+  std::set<Timer*> naps_; // of wake_later()
   bool stopping_ = false;
 };
 

@@ -17,7 +17,9 @@ enum : std::uint32_t { kU32 = 4, kI32 = 5, kFloat = 6, kText = 8, kArray = 9 };
 class Writer {
  public:
   template <class T>
-  void number(T value) { append(&value, sizeof value); }
+  void number(T value) {
+    append(&value, sizeof value);
+  }
   void append(const void* bytes, std::size_t count) { out.append(static_cast<const char*>(bytes), count); }
   void text(std::string_view value) {
     number<std::uint64_t>(value.size());
@@ -28,9 +30,18 @@ class Writer {
     number(type);
     ++entries;
   }
-  void add(std::string_view name, std::uint32_t value) { key(name, kU32); number(value); }
-  void add(std::string_view name, float value) { key(name, kFloat); number(value); }
-  void add(std::string_view name, std::string_view value) { key(name, kText); text(value); }
+  void add(std::string_view name, std::uint32_t value) {
+    key(name, kU32);
+    number(value);
+  }
+  void add(std::string_view name, float value) {
+    key(name, kFloat);
+    number(value);
+  }
+  void add(std::string_view name, std::string_view value) {
+    key(name, kText);
+    text(value);
+  }
   void add(std::string_view name, const std::vector<std::string>& values) {
     key(name, kArray);
     number(kText);
@@ -63,22 +74,34 @@ std::vector<std::string> byte_alphabet() {
 }
 
 constexpr std::string_view kTemplate =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+    "'\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 constexpr std::string_view kToolTemplate =
-    "{% if tools %}<|im_start|>system\nTools: {% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
+    "{% if tools %}<|im_start|>system\nTools: {% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% "
+    "endif %}"
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}{% if message.tool_calls %}"
-    "{% for call in message.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{% endif %}<|im_end|>\n"
+    "{% for call in message.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{% endif "
+    "%}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 void add_vocabulary(Writer& writer, const TinyShape& shape) {
   auto tokens = byte_alphabet();
   std::vector<std::int32_t> types(tokens.size(), 1);
   std::vector<std::string> merges{"t h", "h e", "i n", "a n"};
-  for (const auto* merged : {"th", "he", "in", "an"}) { tokens.emplace_back(merged); types.push_back(1); }
+  for (const auto* merged : {"th", "he", "in", "an"}) {
+    tokens.emplace_back(merged);
+    types.push_back(1);
+  }
   auto special = static_cast<std::uint32_t>(tokens.size());
-  for (const auto* name : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) { tokens.emplace_back(name); types.push_back(3); }
-  while (tokens.size() < shape.vocabulary) { tokens.push_back(fmt::format("w{:06}", tokens.size())); types.push_back(1); }
+  for (const auto* name : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) {
+    tokens.emplace_back(name);
+    types.push_back(3);
+  }
+  while (tokens.size() < shape.vocabulary) {
+    tokens.push_back(fmt::format("w{:06}", tokens.size()));
+    types.push_back(1);
+  }
   writer.add("tokenizer.ggml.model", "gpt2");
   writer.add("tokenizer.ggml.pre", "gpt-2");
   writer.add("tokenizer.ggml.tokens", tokens);
@@ -93,7 +116,7 @@ void add_vocabulary(Writer& writer, const TinyShape& shape) {
 struct Tensor {
   std::string name;
   std::uint64_t columns;
-  std::uint64_t rows;                  // 0: one-dimensional, F32, all ones (a norm)
+  std::uint64_t rows; // 0: one-dimensional, F32, all ones (a norm)
 };
 
 std::vector<Tensor> tensors_of(const TinyShape& shape) {
@@ -102,9 +125,12 @@ std::vector<Tensor> tensors_of(const TinyShape& shape) {
   std::vector<Tensor> all{{"token_embd.weight", embedding, shape.vocabulary}};
   for (std::uint32_t layer = 0; layer < shape.layers; ++layer) {
     auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}.weight", layer, part); };
-    all.insert(all.end(), {{name("attn_norm"), embedding, 0}, {name("attn_q"), embedding, embedding},
-                           {name("attn_k"), embedding, kv}, {name("attn_v"), embedding, kv},
-                           {name("attn_output"), embedding, embedding}, {name("ffn_norm"), embedding, 0},
+    all.insert(all.end(), {{name("attn_norm"), embedding, 0},
+                           {name("attn_q"), embedding, embedding},
+                           {name("attn_k"), embedding, kv},
+                           {name("attn_v"), embedding, kv},
+                           {name("attn_output"), embedding, embedding},
+                           {name("ffn_norm"), embedding, 0},
                            {name("ffn_gate"), embedding, shape.feed_forward},
                            {name("ffn_up"), embedding, shape.feed_forward},
                            {name("ffn_down"), shape.feed_forward, embedding}});
@@ -138,8 +164,9 @@ void add_weights(Writer& writer, const Tensor& tensor, TinyType type, std::minst
   for (std::uint64_t i = 0; i < tensor.columns * tensor.rows / blocks.elements; ++i) {
     for (auto& byte : block) byte = static_cast<char>(random() >> 7);
     // Halves near ±0.02 … 0.06 as weights; blocks with a scale that keeps their values as small.
-    std::uint16_t half = type == TinyType::F16 ? static_cast<std::uint16_t>(0x2400U | (random() & 0x83FFU))
-                         : type == TinyType::Q8_0 ? 0x0C00 : 0x1C00;
+    std::uint16_t half = type == TinyType::F16    ? static_cast<std::uint16_t>(0x2400U | (random() & 0x83FFU))
+                         : type == TinyType::Q8_0 ? 0x0C00
+                                                  : 0x1C00;
     std::memcpy(block.data(), &half, sizeof half);
     writer.append(block.data(), block.size());
   }

@@ -18,7 +18,8 @@ std::unexpected<Failure> broken(std::string message) {
   return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, std::move(message));
 }
 std::unexpected<Failure> silent(milliseconds allowed) {
-  return fail(FailureKind::Timeout, Fault::Transient, fmt::format("the upstream was silent for {} ms", allowed.count()));
+  return fail(FailureKind::Timeout, Fault::Transient,
+              fmt::format("the upstream was silent for {} ms", allowed.count()));
 }
 void shut(void* upstream) { static_cast<Upstream*>(upstream)->shutdown(); }
 
@@ -26,7 +27,7 @@ void shut(void* upstream) { static_cast<Upstream*>(upstream)->shutdown(); }
 struct Wire {
   std::array<iovec, kMostDirectPieces + 4> pieces;
   std::size_t count = 0;
-  std::size_t tail = 0;        // the piece that is our own
+  std::size_t tail = 0; // the piece that is our own
   void add(std::string_view text) {
     if (!text.empty()) pieces[count++] = piece_of(text);
   }
@@ -40,7 +41,7 @@ class Reply::Impl {
 
   Task<Result<>> send(const Request& request);
   Task<Result<>> send_tls(const Request& request);
-  Task<Result<bool>> read_head();                       // false: a pooled connection was dead, nothing came
+  Task<Result<bool>> read_head(); // false: a pooled connection was dead, nothing came
   Task<Result<std::string_view>> read();
   Task<Result<std::string_view>> read_all(std::size_t most);
 
@@ -49,20 +50,20 @@ class Reply::Impl {
   Call& call;
   const Timeouts timeouts;
   std::unique_ptr<Upstream> upstream;
-  bool head_only = false;                                // we asked with HEAD
+  bool head_only = false; // we asked with HEAD
   ReplyHead head{};
   std::string raw_head;
 
  private:
   Outgoing::Sent put(const Request& request);
   std::optional<Result<bool>> judge_head();
-  Result<std::string_view> take();                       // decodes what is in `in_`; empty: needs more, or done_
-  Task<Result<bool>> more(milliseconds allowed);         // reads some bytes; false at the end of the connection
+  Result<std::string_view> take();               // decodes what is in `in_`; empty: needs more, or done_
+  Task<Result<bool>> more(milliseconds allowed); // reads some bytes; false at the end of the connection
   Result<std::string_view> inflate(std::string_view piece);
   void finish(bool reusable);
 
   Outgoing outgoing_;
-  Buffer in_;                    // raw bytes not yet taken: [at_, size)
+  Buffer in_; // raw bytes not yet taken: [at_, size)
   std::size_t at_ = 0;
   HeadScan scan_;
   ChunkDecoder chunks_;
@@ -70,8 +71,8 @@ class Reply::Impl {
   bool done_ = false;
   bool got_any_ = false;
   std::unique_ptr<Inflater> inflater_;
-  Buffer plain_;                 // inflated, or all of it
-  std::string_view deflated_{};  // input the inflater has not taken yet
+  Buffer plain_;                // inflated, or all of it
+  std::string_view deflated_{}; // input the inflater has not taken yet
 };
 
 namespace {
@@ -79,10 +80,11 @@ namespace {
 std::string& request_tail(const Request& request) {
   thread_local std::string tail;
   tail.clear();
-  for (const Header& header : request.headers) tail.append(header.name).append(": ").append(header.value).append("\r\n");
+  for (const Header& header : request.headers)
+    tail.append(header.name).append(": ").append(header.value).append("\r\n");
   std::size_t length = 0;
   for (std::string_view piece : request.body) length += piece.size();
-  if (length > 0 || request.head.starts_with('P')) {  // POST, PUT, PATCH
+  if (length > 0 || request.head.starts_with('P')) { // POST, PUT, PATCH
     fmt::format_int number(length);
     tail.append("Content-Length: ").append(number.data(), number.size()).append("\r\n");
   }
@@ -124,7 +126,7 @@ Task<Result<>> Reply::Impl::send_tls(const Request& request) {
     auto moved = upstream->tls->write(left.data(), left.size());
     left.remove_prefix(moved.bytes);
     if (moved.want == TlsSession::Want::Nothing) continue;
-    if (moved.want == TlsSession::Want::End || moved.want == TlsSession::Want::Broken) break;  // its answer may say why
+    if (moved.want == TlsSession::Want::End || moved.want == TlsSession::Want::Broken) break; // its answer may say why
     TimePoint deadline = client->worker.now() + timeouts.idle;
     Wake wake = moved.want == TlsSession::Want::Write ? co_await upstream->socket.writable(deadline)
                                                       : co_await upstream->socket.readable(deadline);
@@ -142,7 +144,7 @@ Task<Result<>> Reply::Impl::send(const Request& request) {
     if (wake == Wake::Timeout) co_return silent(timeouts.idle);
     sent = outgoing_.more(upstream->socket);
   }
-  co_return Result<>{};  // when it broke, read_head() finds out whether an answer says why
+  co_return Result<>{}; // when it broke, read_head() finds out whether an answer says why
 }
 
 Task<Result<bool>> Reply::Impl::more(milliseconds allowed) {
@@ -205,7 +207,7 @@ std::optional<Result<bool>> Reply::Impl::judge_head() {
       return broken("the head of the upstream's answer is malformed");
     at_ += scan_.end();
     scan_ = {};
-    if (parsed.status / 100 == 1) {  // 100 Continue, 103 Early Hints
+    if (parsed.status / 100 == 1) { // 100 Continue, 103 Early Hints
       if (at_ == in_.size) {
         in_.size = at_ = 0;
         return std::nullopt;
@@ -216,7 +218,8 @@ std::optional<Result<bool>> Reply::Impl::judge_head() {
     raw_head.assign(text);
     left_ = head.length.value_or(0);
     if (head.coding != Coding::Identity) {
-      if (head.coding == Coding::Unknown) return broken("the upstream answered in a Content-Encoding that was not asked for");
+      if (head.coding == Coding::Unknown)
+        return broken("the upstream answered in a Content-Encoding that was not asked for");
       inflater_ = std::make_unique<Inflater>(head.coding);
     }
     if (head_only || head.no_body || (head.length && left_ == 0)) finish(head.length || head.no_body || head_only);
@@ -259,7 +262,7 @@ Result<std::string_view> Reply::Impl::inflate(std::string_view piece) {
     case Inflated::More:
       if (done_ && plain_.size == 0) return broken("the compressed answer of the upstream is cut short");
       break;
-    case Inflated::TooLarge:  // full: the rest comes with the next call
+    case Inflated::TooLarge: // full: the rest comes with the next call
     case Inflated::Done: break;
   }
   return std::string_view{plain_.data(), plain_.size};
@@ -277,12 +280,8 @@ Task<Result<std::string_view>> Reply::Impl::read() {
       if (!plain.empty()) co_return plain;
     }
     if (done_) co_return std::string_view{};
-    if (at_ < in_.size) {
-      CO_TRY(piece, take());
-    }
-    if (!piece.empty() && inflater_) {
-      CO_TRY(piece, inflate(piece));
-    }
+    if (at_ < in_.size) { CO_TRY(piece, take()); }
+    if (!piece.empty() && inflater_) { CO_TRY(piece, inflate(piece)); }
     if (!piece.empty()) co_return piece;
     if (done_) continue;
     if (at_ == in_.size) in_.size = at_ = 0;
@@ -348,7 +347,8 @@ class Client::Impl {
 Client::Client(Worker& worker) : impl_(std::make_unique<Impl>(worker)) {}
 Client::~Client() { impl_->shared->on_stop(); }
 
-Task<Result<Reply>> Client::send(const Endpoint& endpoint, const Request& request, Call& call, const Timeouts& timeouts) {
+Task<Result<Reply>> Client::send(const Endpoint& endpoint, const Request& request, Call& call,
+                                 const Timeouts& timeouts) {
   auto shared = impl_->shared;
   for (bool fresh = request.fresh;; fresh = true) {
     if (call.cancellation.cancelled()) co_return cancelled_failure(call);

@@ -21,16 +21,16 @@ namespace intertie::net {
 struct Endpoint {
   enum class Transport : std::uint8_t { Tcp, Tls, Unix };
   Transport transport = Transport::Tcp;
-  std::string host;             // name or address; for Unix the socket's path
+  std::string host; // name or address; for Unix the socket's path
   std::uint16_t port = 0;
-  std::string ca_file;          // private CA (PEM), empty = the system's store
-  std::string proxy;            // "http://host:port" for CONNECT, empty = none
+  std::string ca_file; // private CA (PEM), empty = the system's store
+  std::string proxy;   // "http://host:port" for CONNECT, empty = none
   bool operator==(const Endpoint&) const = default;
-  std::string host_header() const;  // "host", "host:port", "[::1]:80", "localhost" for unix
+  std::string host_header() const; // "host", "host:port", "[::1]:80", "localhost" for unix
 };
 struct Url {
   Endpoint endpoint;
-  std::string path;             // "/v1", without a trailing slash
+  std::string path; // "/v1", without a trailing slash
 };
 // "http(s)://host[:port][/path]" or "unix:/path/to.sock[:/path]". BadRequest with what is wrong. User info is refused.
 Result<Url> parse_url(std::string_view text);
@@ -44,10 +44,10 @@ struct Timeouts {
 };
 
 struct Request {
-  std::string_view head;        // request line and fixed headers, each with CRLF: "POST /v1/… HTTP/1.1\r\nHost: …\r\n"
-  std::span<const Header> headers{};           // added to head
-  std::span<const std::string_view> body{};    // pieces, written as one; Content-Length is ours
-  bool fresh = false;           // don't reuse a pooled connection
+  std::string_view head; // request line and fixed headers, each with CRLF: "POST /v1/… HTTP/1.1\r\nHost: …\r\n"
+  std::span<const Header> headers{};        // added to head
+  std::span<const std::string_view> body{}; // pieces, written as one; Content-Length is ours
+  bool fresh = false;                       // don't reuse a pooled connection
 };
 
 class Reply {
@@ -56,8 +56,8 @@ class Reply {
   Reply& operator=(Reply&&) noexcept;
   ~Reply();
   int status() const;
-  std::string_view header(std::string_view name) const;  // case-insensitive; valid for the Reply's life
-  bool event_stream() const;                             // Content-Type: text/event-stream
+  std::string_view header(std::string_view name) const; // case-insensitive; valid for the Reply's life
+  bool event_stream() const;                            // Content-Type: text/event-stream
   // Next bytes of the body without its chunk framing; empty at the end. Valid until the next call. Holds no buffer while
   // it waits. UpstreamBroken on a cut, Timeout on silence, Cancelled when the call is.
   Task<Result<std::string_view>> read();

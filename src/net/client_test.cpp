@@ -31,7 +31,8 @@ Task<Got> ask(Client& client, Worker& worker, Endpoint endpoint, How how) {
   Got got;
   Call call = make_call(worker, how.deadline);
   Worker::Watched watched(worker, call);
-  std::string_view body[] = {std::string_view(how.body).substr(0, how.body.size() / 2), std::string_view(how.body).substr(how.body.size() / 2)};
+  std::string_view body[] = {std::string_view(how.body).substr(0, how.body.size() / 2),
+                             std::string_view(how.body).substr(how.body.size() / 2)};
   Header headers[] = {{"X-Extra", "yes"}};
   Request request{how.head, headers, body, how.fresh};
   auto reply = co_await client.send(endpoint, request, call, how.timeouts);
@@ -136,7 +137,11 @@ TEST(Client, TellsFailuresApart) {
   using Fails = Script::Fails;
   Imposter imposter;
   Rig rig;
-  struct { Script script; FailureKind kind; Fault fault; } table[] = {
+  struct {
+    Script script;
+    FailureKind kind;
+    Fault fault;
+  } table[] = {
       {Script::failing(Fails::Reset), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
       {Script::failing(Fails::Reset, 5), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
       {Script::failing(Fails::Cut, 5), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
@@ -238,7 +243,8 @@ TEST(Client, SendsLargeBodiesInManyPieces) {
 }
 
 TEST(Client, SpeaksOverUnixSockets) {
-  std::string path = std::filesystem::temp_directory_path() / ("intertie-imposter-" + std::to_string(::getpid()) + ".sock");
+  std::string path =
+      std::filesystem::temp_directory_path() / ("intertie-imposter-" + std::to_string(::getpid()) + ".sock");
   Imposter imposter(path);
   imposter.when("", Script::json("{}"));
   Rig rig;
@@ -331,7 +337,8 @@ Task<void> relay(Exchange& exchange, Client& client, Worker& worker, const Endpo
     for (bool first = true;; first = false) {
       auto piece = co_await reply->read();
       if (!piece || piece->empty()) break;
-      auto sent = first ? co_await exchange.start(200, reply->header("content-type"), {}, *piece) : co_await exchange.write(*piece);
+      auto sent = first ? co_await exchange.start(200, reply->header("content-type"), {}, *piece)
+                        : co_await exchange.write(*piece);
       if (!sent) break;
     }
     if (!call.cancellation.cancelled()) (void)co_await exchange.finish();
@@ -342,7 +349,9 @@ Task<void> relay(Exchange& exchange, Client& client, Worker& worker, const Endpo
 class ProxyRig {
  public:
   explicit ProxyRig(Endpoint endpoint, std::latch* done = nullptr)
-      : rig([this, endpoint, done](Exchange& exchange) { return relay(exchange, *rig.client, rig.worker, endpoint, done); }) {}
+      : rig([this, endpoint, done](Exchange& exchange) {
+          return relay(exchange, *rig.client, rig.worker, endpoint, done);
+        }) {}
   Rig rig;
 };
 

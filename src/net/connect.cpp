@@ -22,7 +22,7 @@ using Made = Result<std::unique_ptr<Upstream>>;
 
 struct Deadline {
   TimePoint at;
-  milliseconds within;   // for the message
+  milliseconds within; // for the message
 };
 
 void shut(void* socket) { static_cast<Socket*>(socket)->shutdown(); }
@@ -31,8 +31,9 @@ std::unexpected<Failure> unavailable(std::string message) {
   return fail(FailureKind::Unavailable, Fault::Transient, std::move(message));
 }
 std::unexpected<Failure> too_slow(const std::string& target, Deadline deadline) {
-  return fail(FailureKind::Timeout, Fault::Transient,
-              fmt::format("no connection to {} within {} ms: is it up and reachable?", target, deadline.within.count()));
+  return fail(
+      FailureKind::Timeout, Fault::Transient,
+      fmt::format("no connection to {} within {} ms: is it up and reachable?", target, deadline.within.count()));
 }
 std::unexpected<Failure> refused(const std::string& target, int error) {
   if (error == ECONNREFUSED || error == ENOENT)
@@ -121,10 +122,10 @@ Task<Made> connect_tcp(std::shared_ptr<ClientShared> client, std::string host, s
 }
 
 // Asks an HTTP proxy for a tunnel. Byte by byte is not needed: behind its head a tunnel is silent until we speak.
-Task<Result<>> open_tunnel(std::shared_ptr<ClientShared> client, Upstream& upstream, const Endpoint& endpoint, Call& call,
-                           Deadline deadline) {
-  std::string target = fmt::format("{}:{}", endpoint.host.find(':') == std::string::npos ? endpoint.host : "[" + endpoint.host + "]",
-                                   endpoint.port);
+Task<Result<>> open_tunnel(std::shared_ptr<ClientShared> client, Upstream& upstream, const Endpoint& endpoint,
+                           Call& call, Deadline deadline) {
+  std::string target = fmt::format(
+      "{}:{}", endpoint.host.find(':') == std::string::npos ? endpoint.host : "[" + endpoint.host + "]", endpoint.port);
   std::string question = fmt::format("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", target);
   iovec piece = piece_of(question);
   if (upstream.socket.send(&piece, 1) != static_cast<ssize_t>(question.size()))
@@ -142,12 +143,14 @@ Task<Result<>> open_tunnel(std::shared_ptr<ClientShared> client, Upstream& upstr
       co_return unavailable(fmt::format("the proxy {} closed the connection to {}", endpoint.proxy, target));
     Wake wake = co_await upstream.socket.readable(deadline.at);
     if (call.cancellation.cancelled()) co_return cancelled_failure(call);
-    if (wake == Wake::Timeout) co_return too_slow(fmt::format("{} through the proxy {}", target, endpoint.proxy), deadline);
+    if (wake == Wake::Timeout)
+      co_return too_slow(fmt::format("{} through the proxy {}", target, endpoint.proxy), deadline);
   }
   ReplyHead head;
   bool readable = parse_reply({in.data(), scan.end()}, head);
   if (readable && head.status / 100 != 2)
-    co_return unavailable(fmt::format("the proxy {} refused a tunnel to {} with status {}{}", endpoint.proxy, target, head.status,
+    co_return unavailable(fmt::format("the proxy {} refused a tunnel to {} with status {}{}", endpoint.proxy, target,
+                                      head.status,
                                       head.status == 407 ? ": it wants a login, which is not supported" : ""));
   if (!readable || in.size > scan.end())
     co_return unavailable(fmt::format("the proxy {} does not speak HTTP as it should", endpoint.proxy));
@@ -159,17 +162,18 @@ std::unexpected<Failure> cancelled_failure(const Call& call) {
   switch (call.cancellation.reason()) {
     case CancelReason::Deadline:
       return fail(FailureKind::Timeout, Fault::Transient, "the time allowed for this request is over");
-    case CancelReason::Stopping:
-      return fail(FailureKind::Cancelled, Fault::Ours, "intertie is stopping");
+    case CancelReason::Stopping: return fail(FailureKind::Cancelled, Fault::Ours, "intertie is stopping");
     default: return fail(FailureKind::Cancelled, Fault::Client, "the client went away");
   }
 }
 
-Task<Made> connect_upstream(std::shared_ptr<ClientShared> client, const Endpoint& endpoint, Call& call, milliseconds within) {
+Task<Made> connect_upstream(std::shared_ptr<ClientShared> client, const Endpoint& endpoint, Call& call,
+                            milliseconds within) {
   Deadline deadline{std::min(client->worker.now() + within, call.deadline), within};
   Made made = internal("not connected");
   if (endpoint.transport == Endpoint::Transport::Unix) {
-    made = co_await connect_one(client, std::make_unique<Name>(name_of(endpoint.host)), "the socket " + endpoint.host, call, deadline);
+    made = co_await connect_one(client, std::make_unique<Name>(name_of(endpoint.host)), "the socket " + endpoint.host,
+                                call, deadline);
   } else if (endpoint.proxy.empty()) {
     made = co_await connect_tcp(client, endpoint.host, endpoint.port, call, deadline);
   } else {

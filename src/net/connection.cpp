@@ -61,9 +61,7 @@ Task<void> Connection::serve() {
     std::exception_ptr escaped;
     try {
       co_await server_->handler(*this);
-    } catch (...) {
-      escaped = std::current_exception();
-    }
+    } catch (...) { escaped = std::current_exception(); }
     watched_ = nullptr;
     if (escaped) Worker::Core::log_escaped(escaped, "request handler");
     if (phase_ == Phase::Nothing && !broken_) {
@@ -106,7 +104,7 @@ Task<bool> Connection::read_request() {
   idle_ = true;
   for (;;) {
     auto state = scan.scan({in_.data(), in_.size});
-    if (state == HeadScan::State::Done && scan.end() == 2 && ++blanks < 8) {  // an empty line before (RFC 9112, 2.2)
+    if (state == HeadScan::State::Done && scan.end() == 2 && ++blanks < 8) { // an empty line before (RFC 9112, 2.2)
       in_.size -= 2;
       std::memmove(in_.data(), in_.data() + 2, in_.size);
       scan = {};
@@ -157,7 +155,7 @@ Task<bool> Connection::read_request() {
 
 std::optional<Refusal> Connection::judge_head(std::size_t head_end) {
   head_ = {};
-  keep_alive_ = false;  // whatever is wrong with a head, what follows it can't be trusted
+  keep_alive_ = false; // whatever is wrong with a head, what follows it can't be trusted
   if (auto refusal = parse_request({in_.data(), head_end}, server_->limits.headers, head_)) return refusal;
   if (tcp_ && !head_.host.empty() && !host_allowed(head_.host))
     return Refusal{403, "This Host is not allowed: use an IP address or localhost (this stops DNS rebinding)."};
@@ -168,7 +166,7 @@ std::optional<Refusal> Connection::judge_head(std::size_t head_end) {
   keep_alive_ = head_.keep_alive;
   no_body_ = head_.method == "HEAD";
   if (!head_.length && !head_.chunked) head_.expects_continue = false;
-  headers_.assign(head_.headers.begin(), head_.headers.end());  // the parser's table belongs to the thread
+  headers_.assign(head_.headers.begin(), head_.headers.end()); // the parser's table belongs to the thread
   return std::nullopt;
 }
 
@@ -210,7 +208,7 @@ void Connection::settle(std::size_t head_end, const char* parsed_at) {
 
 std::optional<Refusal> Connection::inflate_body() {
   const ServerLimits& limits = server_->limits;
-  constexpr std::size_t kFree = 256 * 1024;  // small bodies may be as regular as they like
+  constexpr std::size_t kFree = 256 * 1024; // small bodies may be as regular as they like
   auto by_ratio = static_cast<std::size_t>(static_cast<double>(body_.size()) * limits.gzip_ratio);
   Inflater inflater(head_.coding);
   switch (inflater.feed(body_, inflated_, std::min(limits.body_bytes, std::max(by_ratio, kFree)))) {
@@ -278,7 +276,7 @@ void Connection::on_socket(Wake wake) {
     broken_ = true;
     if (watched_ != nullptr) watched_->fire(CancelReason::ClientGone);
   } else if (watched_ != nullptr) {
-    socket_.on_idle(this);  // it only sent ahead: wait for the next edge, the bytes keep
+    socket_.on_idle(this); // it only sent ahead: wait for the next edge, the bytes keep
   }
 }
 
@@ -306,9 +304,7 @@ Task<void> Connection::linger() {
   }
 }
 
-Result<> Connection::gone() const {
-  return fail(FailureKind::Cancelled, Fault::Client, "The client went away.");
-}
+Result<> Connection::gone() const { return fail(FailureKind::Cancelled, Fault::Client, "The client went away."); }
 
 std::string& Connection::begin_head(int status, std::string_view content_type, std::span<const Header> headers) {
   thread_local std::string head;
@@ -320,7 +316,7 @@ std::string& Connection::begin_head(int status, std::string_view content_type, s
   head += kEnd;
   if (!content_type.empty() && one_line(content_type)) head.append("Content-Type: ").append(content_type).append(kEnd);
   for (const Header& header : headers) {
-    if (!one_line(header.name) || !one_line(header.value)) continue;  // no header may smuggle in another
+    if (!one_line(header.name) || !one_line(header.value)) continue; // no header may smuggle in another
     head.append(header.name).append(": ").append(header.value).append(kEnd);
   }
   if (server_->closing) keep_alive_ = false;

@@ -21,15 +21,15 @@ struct ServerShared {
   ServerLimits limits;
   Handler handler;
   Linked<Connection>* connections = nullptr;
-  bool closing = false;                          // no keep-alive any more
+  bool closing = false; // no keep-alive any more
 };
 
 class Connection final : public Exchange, private SocketEvents, public Linked<Connection> {
  public:
   Connection(std::shared_ptr<ServerShared> server, Socket socket, bool tcp);
   Task<void> serve();
-  void close_if_idle();   // the worker is stopping: an idle connection has nothing to lose
-  void cut();             // its grace is over
+  void close_if_idle(); // the worker is stopping: an idle connection has nothing to lose
+  void cut();           // its grace is over
 
   std::string_view method() const override { return head_.method; }
   std::string_view path() const override { return head_.path; }
@@ -52,7 +52,7 @@ class Connection final : public Exchange, private SocketEvents, public Linked<Co
   enum class Framing : std::uint8_t { Length, Chunked, UntilClose };
   enum class Fill : std::uint8_t { More, Again, End };
 
-  Task<bool> read_request();                      // false: the connection is over
+  Task<bool> read_request(); // false: the connection is over
   std::optional<Refusal> judge_head(std::size_t head_end);
   std::optional<Refusal> take_body_bytes(std::size_t head_end, ChunkDecoder& decoder, bool& complete);
   std::optional<Refusal> inflate_body();
@@ -61,28 +61,29 @@ class Connection final : public Exchange, private SocketEvents, public Linked<Co
   Fill fill();
   void send_continue();
   void end_request();
-  Task<bool> refuse(Refusal refusal);             // answers, then false
+  Task<bool> refuse(Refusal refusal); // answers, then false
   Task<void> linger();
 
   std::string& begin_head(int status, std::string_view content_type, std::span<const Header> headers);
   // The put_ functions write at once, in one call; false: the socket is full and some is left for flush().
   bool put_whole(int status, std::string_view content_type, std::span<const Header> headers, std::string_view body);
-  bool put_start(int status, std::string_view content_type, std::span<const Header> headers, std::string_view first_piece);
+  bool put_start(int status, std::string_view content_type, std::span<const Header> headers,
+                 std::string_view first_piece);
   bool put_piece(std::string_view piece);
   bool put_last();
-  bool send(std::span<const iovec> pieces, std::size_t ours);  // the first `ours` pieces die with the caller
+  bool send(std::span<const iovec> pieces, std::size_t ours); // the first `ours` pieces die with the caller
   Task<Result<>> flush();
   Result<> gone() const;
   void on_socket(Wake wake) override;
 
   std::shared_ptr<ServerShared> server_;
   Socket socket_;
-  Buffer in_;                     // [head][body][what the client sent ahead]
+  Buffer in_; // [head][body][what the client sent ahead]
   Buffer inflated_;
   RequestHead head_{};
   std::vector<Header> headers_;
   std::string_view body_;
-  std::size_t request_end_ = 0;   // in in_
+  std::size_t request_end_ = 0; // in in_
   Outgoing outgoing_;
   Cancellation* watched_ = nullptr;
   Phase phase_ = Phase::Nothing;
@@ -90,9 +91,9 @@ class Connection final : public Exchange, private SocketEvents, public Linked<Co
   bool tcp_;
   bool idle_ = true;
   bool keep_alive_ = true;
-  bool no_body_ = false;          // HEAD
-  bool broken_ = false;           // the socket is of no use any more
-  bool lingering_ = false;        // the client may still be sending what we refused
+  bool no_body_ = false;   // HEAD
+  bool broken_ = false;    // the socket is of no use any more
+  bool lingering_ = false; // the client may still be sending what we refused
 };
 
 } // namespace intertie::net

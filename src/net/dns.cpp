@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include <boost/asio/post.hpp>
 #include <fmt/format.h>
+#include <boost/asio/post.hpp>
 
 #include "core/text.hpp"
 #include "net/socket.hpp"
@@ -14,7 +14,7 @@ namespace intertie::net {
 namespace {
 constexpr std::size_t kMostCached = 256;
 constexpr seconds kFresh{60}, kFreshFailure{2};
-}
+} // namespace
 
 // Shared by the waiting coroutine and the resolver, which can't be called back: whichever ends last frees it.
 struct Dns::Question final : Swept, std::enable_shared_from_this<Dns::Question> {
@@ -67,7 +67,8 @@ Task<Result<Dns::Addresses>> Dns::ask(std::string host, TimePoint deadline, Canc
   worker_.want_fast_sweep();
   Wake wake;
   {
-    OnCancel on_cancel(cancellation, [](void* q) { static_cast<Question*>(q)->end_later(Wake::Closed); }, question.get());
+    OnCancel on_cancel(
+        cancellation, [](void* q) { static_cast<Question*>(q)->end_later(Wake::Closed); }, question.get());
     wake = co_await question->waiter.wait();
   }
   question->unlink();

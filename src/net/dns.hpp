@@ -27,7 +27,7 @@ class Dns {
  private:
   struct Question;
   struct Answer {
-    Addresses addresses;      // empty: it failed
+    Addresses addresses; // empty: it failed
     std::string error;
     TimePoint expires;
   };

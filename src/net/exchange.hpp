@@ -22,11 +22,11 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual std::string_view method() const = 0;
-  virtual std::string_view path() const = 0;             // without the query
+  virtual std::string_view path() const = 0; // without the query
   virtual std::string_view query() const = 0;
   virtual std::span<const Header> headers() const = 0;
-  virtual std::string_view body() const = 0;             // whole, decoded from chunked and gzip; kPadding bytes behind it
-  std::string_view header(std::string_view name) const;  // case-insensitive, first one, empty when absent
+  virtual std::string_view body() const = 0; // whole, decoded from chunked and gzip; kPadding bytes behind it
+  std::string_view header(std::string_view name) const; // case-insensitive, first one, empty when absent
 
   // Answers at once: one write of head and body. `headers` may not hold Content-Type, -Length or Connection.
   virtual Task<Result<>> respond(int status, std::string_view content_type, std::span<const Header> headers,
@@ -37,9 +37,9 @@ class Exchange {
   virtual Task<Result<>> write(std::string_view piece) = 0;
   virtual Task<Result<>> finish() = 0;
   virtual void abort() = 0;
-  virtual bool started() const = 0;                       // has any byte of an answer gone out?
+  virtual bool started() const = 0; // has any byte of an answer gone out?
 
-  virtual void release_request() = 0;                    // gives the request's buffer back early (long streams)
+  virtual void release_request() = 0; // gives the request's buffer back early (long streams)
   // Fires `cancellation` when the client hangs up, from now until the handler returns.
   virtual void watch(Cancellation& cancellation) = 0;
 };

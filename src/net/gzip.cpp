@@ -28,7 +28,7 @@ Inflated Inflater::feed(std::string_view& in, Buffer& out, std::size_t most) {
       if (coding_ == Coding::Deflate && (static_cast<unsigned char>(in.front()) & 0x0FU) != 8)
         inflateReset2(stream_.get(), kRaw);
     } else if (ended_) {
-      if (coding_ != Coding::Gzip) return Inflated::Broken;  // bytes behind the end
+      if (coding_ != Coding::Gzip) return Inflated::Broken; // bytes behind the end
       inflateReset(stream_.get());
       ended_ = false;
     }
@@ -47,7 +47,10 @@ Inflated Inflater::feed(std::string_view& in, Buffer& out, std::size_t most) {
     int result = inflate(stream_.get(), Z_NO_FLUSH);
     in.remove_prefix(take - stream_->avail_in);
     out.size += room - stream_->avail_out;
-    if (result == Z_STREAM_END) { ended_ = true; continue; }
+    if (result == Z_STREAM_END) {
+      ended_ = true;
+      continue;
+    }
     if (result == Z_BUF_ERROR && in.empty()) return Inflated::More;
     if (result != Z_OK) return Inflated::Broken;
     if (in.empty() && stream_->avail_out > 0) return Inflated::More;

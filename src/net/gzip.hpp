@@ -28,8 +28,8 @@ class Inflater {
  private:
   std::unique_ptr<z_stream_s> stream_;
   Coding coding_;
-  bool any_ = false;       // has any byte come in?
-  bool ended_ = false;     // between members
+  bool any_ = false;   // has any byte come in?
+  bool ended_ = false; // between members
 };
 
 } // namespace intertie::net

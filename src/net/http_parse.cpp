@@ -40,7 +40,7 @@ template <bool IsRequest>
 class Sink : public http::basic_parser<IsRequest> {
  public:
   Sink() {
-    this->header_limit(0x7fffffff);  // the caller has bounded the head already
+    this->header_limit(0x7fffffff); // the caller has bounded the head already
     this->body_limit(boost::none);
   }
   std::size_t count = 0;
@@ -113,7 +113,8 @@ class RequestSink final : public Sink<true> {
         break;
       case http::field::origin: out_.origin = value; break;
       case http::field::expect:
-        if (!equal_ignoring_case(value, "100-continue")) return refuse(417, "Only Expect: 100-continue is known.", error);
+        if (!equal_ignoring_case(value, "100-continue"))
+          return refuse(417, "Only Expect: 100-continue is known.", error);
         out_.expects_continue = true;
         break;
       default: break;
@@ -164,14 +165,14 @@ bool is_localhost(std::string_view name) {
 
 HeadScan::State HeadScan::scan(std::string_view bytes) {
   while (at_ < bytes.size()) {
-    if (at_ == line_ && (bytes[at_] == ' ' || bytes[at_] == '\t')) return State::Bad;  // obs-fold, or a blank before all
+    if (at_ == line_ && (bytes[at_] == ' ' || bytes[at_] == '\t')) return State::Bad; // obs-fold, or a blank before all
     const auto* found = static_cast<const char*>(std::memchr(bytes.data() + at_, '\n', bytes.size() - at_));
     if (found == nullptr) {
       at_ = bytes.size();
       return State::More;
     }
     auto lf = static_cast<std::size_t>(found - bytes.data());
-    if (lf == line_ || bytes[lf - 1] != '\r') return State::Bad;  // bare LF
+    if (lf == line_ || bytes[lf - 1] != '\r') return State::Bad; // bare LF
     bool blank = lf - 1 == line_;
     at_ = line_ = lf + 1;
     if (blank) return State::Done;
@@ -255,7 +256,9 @@ ChunkDecoder::State ChunkDecoder::framing(char c) {
       return c == '\n' || c == '\0' || ++overhead_ > kMostOverhead ? State::Bad : State::Trailer;
     case State::TrailerLf: return c == '\n' ? State::TrailerStart : State::Bad;
     case State::EndLf: return c == '\n' ? State::Done : State::Bad;
-    case State::Data: case State::Done: case State::Bad: break;
+    case State::Data:
+    case State::Done:
+    case State::Bad: break;
   }
   return state_;
 }

@@ -13,25 +13,25 @@
 
 namespace intertie::net {
 
-inline constexpr std::size_t kMostHeaders = 256;   // what one parse can hold; ServerLimits may ask for less
+inline constexpr std::size_t kMostHeaders = 256; // what one parse can hold; ServerLimits may ask for less
 
 // Looks for the end of a head in bytes that arrive in pieces. Feed it the same, longer bytes each time.
 class HeadScan {
  public:
   enum class State : std::uint8_t { More, Done, Bad };
   State scan(std::string_view bytes);
-  std::size_t end() const { return at_; }   // when Done: the length of the head with its blank line
+  std::size_t end() const { return at_; } // when Done: the length of the head with its blank line
 
  private:
-  std::size_t at_ = 0;          // bytes already looked at
-  std::size_t line_ = 0;        // where the current line begins
+  std::size_t at_ = 0;   // bytes already looked at
+  std::size_t line_ = 0; // where the current line begins
 };
 
 enum class Coding : std::uint8_t { Identity, Gzip, Deflate, Unknown };
 
 struct RequestHead {
   std::string_view method, path, query, host, origin;
-  std::span<const Header> headers;      // in thread-local storage: copy before the next parse
+  std::span<const Header> headers; // in thread-local storage: copy before the next parse
   std::optional<std::uint64_t> length;
   bool chunked = false;
   bool http10 = false;
@@ -48,9 +48,9 @@ std::optional<Refusal> parse_request(std::string_view head, std::size_t most_hea
 
 struct ReplyHead {
   int status = 0;
-  std::optional<std::uint64_t> length;  // none: chunked or until the end of the connection
+  std::optional<std::uint64_t> length; // none: chunked or until the end of the connection
   bool chunked = false;
-  bool no_body = false;                 // 1xx, 204, 304
+  bool no_body = false; // 1xx, 204, 304
   bool keep_alive = false;
   bool event_stream = false;
   Coding coding = Coding::Identity;
@@ -64,20 +64,33 @@ std::string_view find_header(std::string_view head, std::string_view name);
 class ChunkDecoder {
  public:
   struct Step {
-    std::size_t consumed;   // of the input; all of it unless done() or bad()
-    std::size_t produced;   // bytes of body now at `out`
+    std::size_t consumed; // of the input; all of it unless done() or bad()
+    std::size_t produced; // bytes of body now at `out`
   };
-  Step decode(const char* in, std::size_t size, char* out);  // out may be in, or before it
+  Step decode(const char* in, std::size_t size, char* out); // out may be in, or before it
   bool done() const { return state_ == State::Done; }
   bool bad() const { return state_ == State::Bad; }
   bool between_chunks() const { return state_ == State::Size && digits_ == 0; }
 
  private:
-  enum class State : std::uint8_t { Size, Extension, SizeLf, Data, DataCr, DataLf, TrailerStart, Trailer, TrailerLf, EndLf, Done, Bad };
+  enum class State : std::uint8_t {
+    Size,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+    Bad
+  };
   State framing(char c);
   State state_ = State::Size;
   std::uint8_t digits_ = 0;
-  std::uint32_t overhead_ = 0;   // bytes of extensions and trailers, bounded
+  std::uint32_t overhead_ = 0; // bytes of extensions and trailers, bounded
   std::uint64_t left_ = 0;
 };
 

@@ -64,7 +64,7 @@ struct Imposter::Impl {
   std::string unix_path, name;
   SSL_CTX* tls = nullptr;
   std::thread acceptor;
-  std::list<std::thread> workers;         // the acceptor's until it has ended
+  std::list<std::thread> workers; // the acceptor's until it has ended
   mutable std::mutex mutex;
   mutable std::condition_variable changed;
   std::vector<Rule> rules;
@@ -134,8 +134,9 @@ class Peer {
   bool write(std::string_view bytes) {
     while (!bytes.empty()) {
       if (peer_left()) return false;
-      ssize_t sent = ssl_ != nullptr ? SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<std::size_t>(bytes.size(), 16384)))
-                                     : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      ssize_t sent = ssl_ != nullptr
+                         ? SSL_write(ssl_, bytes.data(), static_cast<int>(std::min<std::size_t>(bytes.size(), 16384)))
+                         : ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent > 0) bytes.remove_prefix(static_cast<std::size_t>(sent));
       else if (!host_.wait(fd_, POLLOUT)) return false;
     }
@@ -166,7 +167,8 @@ bool paced(Peer& peer, std::string_view bytes, const Script& script) {
 }
 
 std::string head_of(const Script& script, std::size_t length) {
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\n", script.status, status_text(script.status), script.content_type);
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\n", script.status, status_text(script.status),
+                                 script.content_type);
   for (const auto& [name, value] : script.headers) head += fmt::format("{}: {}\r\n", name, value);
   if (script.framing == Script::Framing::Chunked) head += "Transfer-Encoding: chunked\r\n";
   if (script.framing == Script::Framing::Length)
@@ -189,7 +191,8 @@ After perform(Peer& peer, const Script& script, bool head_request) {
   if (pieces.empty() && !script.body.empty()) pieces.push_back(script.body);
   std::size_t length = 0;
   for (const auto& piece : pieces) length += piece.size();
-  std::size_t allowed = script.fails == Fails::Never || script.fails == Fails::WrongLength ? length : std::min(length, script.after);
+  std::size_t allowed =
+      script.fails == Fails::Never || script.fails == Fails::WrongLength ? length : std::min(length, script.after);
   if (head_request) allowed = 0;
   bool chunked = script.framing == Script::Framing::Chunked;
   std::string pending = head_of(script, length);
@@ -200,11 +203,13 @@ After perform(Peer& peer, const Script& script, bool head_request) {
     first = false;
     std::string_view part = std::string_view(piece).substr(0, allowed);
     allowed -= part.size();
-    pending += chunked ? fmt::format("{:x}\r\n{}{}", piece.size(), part, part.size() == piece.size() ? "\r\n" : "") : std::string(part);
+    pending += chunked ? fmt::format("{:x}\r\n{}{}", piece.size(), part, part.size() == piece.size() ? "\r\n" : "")
+                       : std::string(part);
     if (!paced(peer, pending, script)) return After::Close;
     pending.clear();
   }
-  if (chunked && (script.fails == Fails::Never || script.fails == Fails::WrongLength) && !head_request) pending += "0\r\n\r\n";
+  if (chunked && (script.fails == Fails::Never || script.fails == Fails::WrongLength) && !head_request)
+    pending += "0\r\n\r\n";
   if (!paced(peer, pending, script)) return After::Close;
   switch (script.fails) {
     case Fails::Reset: return After::Reset;
@@ -247,7 +252,9 @@ void tunnel(Imposter::Impl& host, int client, std::uint16_t port) {
       if (all[0].revents != 0) break;
       int from = all[1].revents != 0 ? client : upstream;
       ssize_t got = ::recv(from, bytes, sizeof bytes, 0);
-      if (got <= 0 || ::send(from == client ? upstream : client, bytes, static_cast<std::size_t>(got), MSG_NOSIGNAL) != got) break;
+      if (got <= 0 ||
+          ::send(from == client ? upstream : client, bytes, static_cast<std::size_t>(got), MSG_NOSIGNAL) != got)
+        break;
     }
   }
   ::close(upstream);
@@ -275,7 +282,8 @@ void Imposter::Impl::serve(int fd) {
     {
       std::lock_guard lock(mutex);
       for (auto rule = rules.rbegin(); rule != rules.rend() && !script; ++rule)
-        if (rule->times != 0 && (request.path().find(rule->text) != std::string::npos || request.body.find(rule->text) != std::string::npos)) {
+        if (rule->times != 0 && (request.path().find(rule->text) != std::string::npos ||
+                                 request.body.find(rule->text) != std::string::npos)) {
           script = rule->script;
           if (rule->times > 0) --rule->times;
         }
@@ -289,7 +297,8 @@ void Imposter::Impl::serve(int fd) {
       tunnel(*this, fd, tunnel_target);
       after = After::Close;
     } else {
-      after = perform(peer, script.value_or(Script::json(R"({"error":"no rule"})", 404)), request.head.starts_with("HEAD "));
+      after = perform(peer, script.value_or(Script::json(R"({"error":"no rule"})", 404)),
+                      request.head.starts_with("HEAD "));
     }
   }
   if (after == After::Stall) wait(fd, POLLRDHUP);
@@ -305,7 +314,9 @@ void Imposter::Impl::serve(int fd) {
   ::close(fd);
 }
 
-Imposter::Imposter() : impl_(std::make_unique<Impl>()) { impl_->start(open_tcp_listener("127.0.0.1", 0, false).value()); }
+Imposter::Imposter() : impl_(std::make_unique<Impl>()) {
+  impl_->start(open_tcp_listener("127.0.0.1", 0, false).value());
+}
 
 Imposter::Imposter(const TestAuthority& authority, const std::string& name) : impl_(std::make_unique<Impl>()) {
   impl_->name = name;

@@ -19,26 +19,26 @@ struct Script {
   enum class Framing : std::uint8_t { Length, Chunked, UntilClose };
   enum class Fails : std::uint8_t {
     Never,
-    Reset,            // TCP reset after `after` bytes of the answer's body (0: instead of the head)
-    StallBeforeHead,  // reads the request and says nothing
-    StallInBody,      // goes silent after `after` bytes of body
-    Cut,              // closes after `after` bytes of the body, the framing still open
-    WrongLength,      // announces ten bytes more than it sends, then closes
-    Garbage,          // answers in no known protocol
+    Reset,           // TCP reset after `after` bytes of the answer's body (0: instead of the head)
+    StallBeforeHead, // reads the request and says nothing
+    StallInBody,     // goes silent after `after` bytes of body
+    Cut,             // closes after `after` bytes of the body, the framing still open
+    WrongLength,     // announces ten bytes more than it sends, then closes
+    Garbage,         // answers in no known protocol
   };
   int status = 200;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  std::vector<std::string> pieces;      // instead of body: sent one by one, each a chunk (Chunked)
-  milliseconds pace{0};                 // between pieces
+  std::vector<std::string> pieces; // instead of body: sent one by one, each a chunk (Chunked)
+  milliseconds pace{0};            // between pieces
   Framing framing = Framing::Length;
   Fails fails = Fails::Never;
   std::size_t after = 0;
-  std::size_t drip_bytes = 0;           // > 0: everything is sent in bits of this size …
-  milliseconds drip_every{1};           // … with this much time between
+  std::size_t drip_bytes = 0; // > 0: everything is sent in bits of this size …
+  milliseconds drip_every{1}; // … with this much time between
   bool close_after = false;
-  bool close_silently = false;          // keep-alive is announced, the connection is closed all the same
+  bool close_silently = false; // keep-alive is announced, the connection is closed all the same
 
   static Script json(std::string body, int status = 200);
   static Script events(std::vector<std::string> pieces, milliseconds pace = milliseconds{0});
@@ -63,14 +63,14 @@ class TestAuthority {
 
 class Imposter {
  public:
-  Imposter();                                                         // plain, on 127.0.0.1
-  Imposter(const TestAuthority& authority, const std::string& name);  // TLS, certificate for `name` (name or address)
+  Imposter();                                                        // plain, on 127.0.0.1
+  Imposter(const TestAuthority& authority, const std::string& name); // TLS, certificate for `name` (name or address)
   explicit Imposter(const std::string& unix_path);
   ~Imposter();
   Imposter(const Imposter&) = delete;
   Imposter& operator=(const Imposter&) = delete;
   std::uint16_t port() const;
-  std::string url(const std::string& path = "") const;                // "http://127.0.0.1:port/path"
+  std::string url(const std::string& path = "") const; // "http://127.0.0.1:port/path"
   Endpoint endpoint() const;
 
   // Requests whose path or body contains `text` ("" = all) are answered by `script`, `times` times (-1 = always). The
@@ -85,11 +85,12 @@ class Imposter {
     std::string header(const std::string& name) const;
   };
   std::vector<Seen> seen() const;
-  std::size_t connections() const;                                    // accepted so far
-  bool wait_seen(std::size_t requests, milliseconds most) const;      // have so many requests come?
-  bool wait_gone(std::size_t connections, milliseconds most) const;   // have so many peers hung up during an answer or idle?
+  std::size_t connections() const;                               // accepted so far
+  bool wait_seen(std::size_t requests, milliseconds most) const; // have so many requests come?
+  bool wait_gone(std::size_t connections,
+                 milliseconds most) const; // have so many peers hung up during an answer or idle?
 
-  struct Impl;   // the connections' own view
+  struct Impl; // the connections' own view
 
  private:
   std::unique_ptr<Impl> impl_;

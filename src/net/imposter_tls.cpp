@@ -10,8 +10,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
+#include <boost/asio/ip/address.hpp>
 
 #include "core/task.hpp"
 

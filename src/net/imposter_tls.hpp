@@ -14,7 +14,7 @@ namespace intertie::net {
 struct TestAuthority::Impl {
   Impl();
   ~Impl();
-  ssl_ctx_st* server_context(const std::string& name) const;  // certificate for `name`, signed by us
+  ssl_ctx_st* server_context(const std::string& name) const; // certificate for `name`, signed by us
   evp_pkey_st* key = nullptr;
   x509_st* certificate = nullptr;
   std::string file;

@@ -13,8 +13,8 @@
 #include <fstream>
 #include <system_error>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <fmt/format.h>
+#include <boost/asio/ip/tcp.hpp>
 
 #include "core/task.hpp"
 
@@ -63,11 +63,13 @@ std::string port_owner(std::uint16_t port) {
   if (inode.empty()) return {};
   std::string wanted = "socket:[" + inode + "]";
   std::error_code error;
-  for (std::filesystem::directory_iterator process("/proc", error), end; !error && process != end; process.increment(error)) {
+  for (std::filesystem::directory_iterator process("/proc", error), end; !error && process != end;
+       process.increment(error)) {
     std::string pid = process->path().filename();
     if (pid.find_first_not_of("0123456789") != pid.npos) continue;
     std::error_code hidden;
-    for (std::filesystem::directory_iterator fd(process->path() / "fd", hidden); !hidden && fd != end; fd.increment(hidden)) {
+    for (std::filesystem::directory_iterator fd(process->path() / "fd", hidden); !hidden && fd != end;
+         fd.increment(hidden)) {
       std::error_code gone;
       if (std::filesystem::read_symlink(fd->path(), gone) != wanted) continue;
       std::string name;
@@ -81,7 +83,8 @@ std::string port_owner(std::uint16_t port) {
 Result<int> open_tcp_listener(const std::string& address, std::uint16_t port, bool reuse_port) {
   boost::system::error_code bad;
   auto ip = asio::ip::make_address(address == "localhost" ? "127.0.0.1" : address, bad);
-  if (bad) return bad_request(fmt::format("'{}' is not an IP address to listen on: use 127.0.0.1, ::1 or 0.0.0.0", address));
+  if (bad)
+    return bad_request(fmt::format("'{}' is not an IP address to listen on: use 127.0.0.1, ::1 or 0.0.0.0", address));
   asio::ip::tcp::endpoint endpoint(ip, port);
   int fd = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return unavailable(fmt::format("can't make a socket: {}", because(errno)));
@@ -104,7 +107,7 @@ Result<int> open_unix_listener(const std::string& path) {
     return bad_request(fmt::format("the socket path must have 1 to {} bytes: {}", sizeof name.sun_path - 1, path));
   std::memcpy(name.sun_path, path.data(), path.size());
   const auto* address = reinterpret_cast<const sockaddr*>(&name);
-  struct stat old {};
+  struct stat old{};
   if (::lstat(path.c_str(), &old) == 0) {
     if (!S_ISSOCK(old.st_mode))
       return fail(FailureKind::Denied, Fault::LocalResource,
@@ -122,11 +125,12 @@ Result<int> open_unix_listener(const std::string& path) {
       ::listen(fd, kBacklog) < 0) {
     int error = errno;
     ::close(fd);
-    FailureKind kind = error == EACCES ? FailureKind::Denied
+    FailureKind kind = error == EACCES   ? FailureKind::Denied
                        : error == ENOENT ? FailureKind::NotFound
                                          : FailureKind::Unavailable;
-    return fail(kind, Fault::LocalResource,
-                fmt::format("can't listen on {}: {} (does its folder exist, and may you write there?)", path, because(error)));
+    return fail(
+        kind, Fault::LocalResource,
+        fmt::format("can't listen on {}: {} (does its folder exist, and may you write there?)", path, because(error)));
   }
   return fd;
 }

@@ -8,8 +8,8 @@
 
 namespace intertie::net {
 Result<int> open_tcp_listener(const std::string& address, std::uint16_t port, bool reuse_port);
-Result<int> open_unix_listener(const std::string& path);   // mode 0600 from the first moment on
-std::uint16_t local_port(int fd);                          // 0 when it is no TCP socket
+Result<int> open_unix_listener(const std::string& path); // mode 0600 from the first moment on
+std::uint16_t local_port(int fd);                        // 0 when it is no TCP socket
 bool is_tcp(int fd);
-std::string port_owner(std::uint16_t port);                // "nginx (pid 12)", empty when unknown
+std::string port_owner(std::uint16_t port); // "nginx (pid 12)", empty when unknown
 } // namespace intertie::net

@@ -12,7 +12,7 @@ Outgoing::Sent Outgoing::begin(Socket& socket, std::span<const iovec> pieces, st
   std::size_t sent = result > 0 ? static_cast<std::size_t>(result) : 0;
   if (sent == total) return Sent::All;
   rest_ = std::make_unique<Rest>();
-  rest_->ours.reserve(pieces.size());  // never moves: pieces point into it
+  rest_->ours.reserve(pieces.size()); // never moves: pieces point into it
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     std::size_t skip = std::min(sent, pieces[i].iov_len);
     sent -= skip;

@@ -19,7 +19,7 @@ class Outgoing {
   enum class Sent : std::uint8_t { All, Some, Broken };
   // Pieces [ours, ours_end) are copied when they can't be sent at once.
   Sent begin(Socket& socket, std::span<const iovec> pieces, std::size_t ours, std::size_t ours_end);
-  Sent more(Socket& socket);     // after Some, when writable
+  Sent more(Socket& socket); // after Some, when writable
  private:
   struct Rest {
     std::vector<std::string> ours;

@@ -16,7 +16,10 @@ int refused_with(std::string_view head) {
 }
 
 TEST(Parse, RefusesSmugglingShapes) {
-  struct { int status; std::string_view head; } table[] = {
+  struct {
+    int status;
+    std::string_view head;
+  } table[] = {
       {0, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"},
       {0, "GET / HTTP/1.0\r\n\r\n"},
       {400, "GET / HTTP/1.1\r\n\r\n"},
@@ -72,8 +75,10 @@ TEST(Parse, FindsTheEndOfAHeadCutAnywhere) {
 
 TEST(Parse, ReadsRequestsAndReplies) {
   RequestHead request;
-  EXPECT_FALSE(parse_request("POST /v1/x?y=1 HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 12\r\nConnection: close\r\n"
-                             "Content-Encoding: gzip\r\nOrigin: null\r\n\r\n", 96, request));
+  EXPECT_FALSE(
+      parse_request("POST /v1/x?y=1 HTTP/1.1\r\nHost: localhost:1\r\nContent-Length: 12\r\nConnection: close\r\n"
+                    "Content-Encoding: gzip\r\nOrigin: null\r\n\r\n",
+                    96, request));
   EXPECT_EQ(request.path, "/v1/x");
   EXPECT_EQ(request.query, "y=1");
   EXPECT_EQ(request.length, 12U);
@@ -81,7 +86,9 @@ TEST(Parse, ReadsRequestsAndReplies) {
   EXPECT_EQ(request.coding, Coding::Gzip);
   EXPECT_EQ(request.headers.size(), 5U);
   ReplyHead reply;
-  EXPECT_TRUE(parse_reply("HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: Chunked\r\n\r\n", reply));
+  EXPECT_TRUE(parse_reply(
+      "HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\nTransfer-Encoding: Chunked\r\n\r\n",
+      reply));
   EXPECT_TRUE(reply.event_stream && reply.chunked && reply.keep_alive);
   EXPECT_FALSE(parse_reply("HTTP/1.1 20x OK\r\n\r\n", reply));
   EXPECT_EQ(find_header("HTTP/1.1 200 OK\r\nA: b\r\nRetry-After:  7 \r\n\r\n", "retry-after"), "7");
@@ -108,8 +115,8 @@ TEST(Chunks, AnyCutGivesTheSameBody) {
 }
 
 TEST(Chunks, RefusesWhatIsNoChunk) {
-  for (std::string raw : {"x\r\n", "\r\n", "4\nWiki\n", "4\r\nWikiX", "4\r\nWiki\rX", "1234567890123456\r\n", "-1\r\n", "0x4\r\n",
-                          "0\r\nA: b\n\r\n", "4 \n"}) {
+  for (std::string raw : {"x\r\n", "\r\n", "4\nWiki\n", "4\r\nWikiX", "4\r\nWiki\rX", "1234567890123456\r\n", "-1\r\n",
+                          "0x4\r\n", "0\r\nA: b\n\r\n", "4 \n"}) {
     ChunkDecoder decoder;
     std::string copy = raw;
     decoder.decode(copy.data(), copy.size(), copy.data());
@@ -118,15 +125,17 @@ TEST(Chunks, RefusesWhatIsNoChunk) {
 }
 
 TEST(Origins, OnlyLocalPagesAndApps) {
-  for (auto host : {"localhost", "localhost:4683", "LOCALHOST", "a.localhost:1", "127.0.0.1:80", "[::1]:80", "10.0.0.4", "localhost."})
+  for (auto host : {"localhost", "localhost:4683", "LOCALHOST", "a.localhost:1", "127.0.0.1:80", "[::1]:80", "10.0.0.4",
+                    "localhost."})
     EXPECT_TRUE(host_allowed(host)) << host;
-  for (auto host : {"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "localhost:x", "[::1", ".localhost"})
+  for (auto host :
+       {"", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "localhost:x", "[::1", ".localhost"})
     EXPECT_FALSE(host_allowed(host)) << host;
-  for (auto origin : {"", "null", "http://localhost", "http://localhost:3000", "https://127.0.0.1:1", "http://[::1]:5", "app://x",
-                      "file://", "tauri://localhost", "vscode-webview://abc"})
+  for (auto origin : {"", "null", "http://localhost", "http://localhost:3000", "https://127.0.0.1:1", "http://[::1]:5",
+                      "app://x", "file://", "tauri://localhost", "vscode-webview://abc"})
     EXPECT_TRUE(origin_allowed(origin)) << origin;
-  for (auto origin : {"http://evil.example", "https://localhost.evil.example", "http://127.0.0.1.evil.example", "chrome://x",
-                      "http://localhost@evil.example", "http://"})
+  for (auto origin : {"http://evil.example", "https://localhost.evil.example", "http://127.0.0.1.evil.example",
+                      "chrome://x", "http://localhost@evil.example", "http://"})
     EXPECT_FALSE(origin_allowed(origin)) << origin;
 }
 
@@ -145,8 +154,9 @@ TEST(Urls, AreReadOrRefusedWithTheReason) {
   EXPECT_EQ(unix_url->endpoint.host, "/run/e.sock");
   EXPECT_EQ(unix_url->path, "/v1");
   EXPECT_EQ(unix_url->endpoint.host_header(), "localhost");
-  for (auto bad : {"", "localhost:80", "ftp://x", "http://", "http://a b", "http://user:secret@host/", "http://host:0", "http://host:70000",
-                   "http://host:", "http://[::1", "http://[zz]/", "http://ho_st\r\nX: y", "http://host/?q", "unix:relative", "http://a/#f"})
+  for (auto bad : {"", "localhost:80", "ftp://x", "http://", "http://a b", "http://user:secret@host/", "http://host:0",
+                   "http://host:70000", "http://host:", "http://[::1", "http://[zz]/", "http://ho_st\r\nX: y",
+                   "http://host/?q", "unix:relative", "http://a/#f"})
     EXPECT_FALSE(parse_url(bad)) << bad;
   EXPECT_EQ(parse_url("http://user:secret@host/").error().message.find("secret"), std::string::npos);
 }

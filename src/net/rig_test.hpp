@@ -83,7 +83,7 @@ class RawClient {
     return result;
   }
   std::string ask(std::string_view bytes) { return send(bytes) ? answer() : ""; }
-  bool ended() {  // does the server close without another byte?
+  bool ended() { // does the server close without another byte?
     return in_.empty() && !read_some() && errno != EAGAIN;
   }
   void end_sending() { ::shutdown(fd_, SHUT_WR); }
@@ -133,7 +133,8 @@ class Rig {
 
  private:
   template <class T>
-  static Task<void> carry(std::function<Task<T>(Client&, Worker&)> work, Client& client, Worker& worker, std::promise<T>& promise) {
+  static Task<void> carry(std::function<Task<T>(Client&, Worker&)> work, Client& client, Worker& worker,
+                          std::promise<T>& promise) {
     promise.set_value(co_await work(client, worker));
   }
   std::thread thread_;

@@ -90,7 +90,7 @@ class Server::Impl final : public Stopped {
                   errno == EMFILE || errno == ENFILE ? "file descriptors" : "memory");
         (void)co_await listener->socket.readable(shared->worker.now() + kFastSweep);
       } else {
-        break;  // closed
+        break; // closed
       }
     }
   }
@@ -111,9 +111,7 @@ class Server::Impl final : public Stopped {
                        count->fetch_sub(1, std::memory_order_relaxed);
                        Worker::Core::log_escaped(error, "connection");
                      });
-    } catch (const std::exception& exception) {
-      log::error("can't take a connection: {}", exception.what());
-    }
+    } catch (const std::exception& exception) { log::error("can't take a connection: {}", exception.what()); }
   }
   template <class F>
   void for_each(F&& f) {
@@ -144,7 +142,8 @@ Result<> Server::listen_fd(int fd) {
   int listening = 0;
   socklen_t size = sizeof listening;
   if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || listening == 0)
-    return bad_request("the file descriptor handed over for listening is not a listening socket: check the .socket unit");
+    return bad_request(
+        "the file descriptor handed over for listening is not a listening socket: check the .socket unit");
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   return impl_->listen(fd);

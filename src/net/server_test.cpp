@@ -41,7 +41,8 @@ TEST(Server, AnswersAndKeepsTheConnection) {
   for (int i = 0; i < 3; ++i) {
     std::string body = "hello " + std::to_string(i);
     auto answer = client.ask(post(body));
-    EXPECT_EQ(answer, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Method: POST\r\nContent-Length: 7\r\n\r\n" + body);
+    EXPECT_EQ(answer,
+              "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Method: POST\r\nContent-Length: 7\r\n\r\n" + body);
   }
   EXPECT_EQ(rig.server->connections(), 1U);
 }
@@ -50,10 +51,12 @@ TEST(Server, ServesPipelinedRequestsInOrder) {
   Rig rig(echo);
   auto client = rig.connect();
   std::string all;
-  for (int i = 0; i < 200; ++i) all += post("n" + std::to_string(i) + std::string(static_cast<std::size_t>(i * 7), '.'));
+  for (int i = 0; i < 200; ++i)
+    all += post("n" + std::to_string(i) + std::string(static_cast<std::size_t>(i * 7), '.'));
   ASSERT_TRUE(client.send(all));
   for (int i = 0; i < 200; ++i)
-    ASSERT_TRUE(ends_with(client.answer(), "\r\n\r\nn" + std::to_string(i) + std::string(static_cast<std::size_t>(i * 7), '.')));
+    ASSERT_TRUE(ends_with(client.answer(),
+                          "\r\n\r\nn" + std::to_string(i) + std::string(static_cast<std::size_t>(i * 7), '.')));
 }
 
 TEST(Server, AnyCutOfARequestIsTheSameRequest) {
@@ -88,7 +91,10 @@ TEST(Server, RefusesBadRequestsWithJsonAndCloses) {
   Rig rig(echo, limits);
   std::string many;
   for (int i = 0; i < 12; ++i) many += "X-" + std::to_string(i) + ": y\r\n";
-  struct { int status; std::string request; } table[] = {
+  struct {
+    int status;
+    std::string request;
+  } table[] = {
       {400, "GET / HTTP/1.1\r\n\r\n"},
       {400, "GET / HTTP/1.1\nHost: localhost\n\n"},
       {400, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc"},
@@ -142,7 +148,8 @@ TEST(Server, InflatesBodiesAndRefusesBombs) {
   EXPECT_TRUE(ends_with(client.ask(post(deflated(text, 31), "Content-Encoding: gzip\r\n")), text));
   EXPECT_TRUE(ends_with(client.ask(post(deflated(text, 15), "Content-Encoding: deflate\r\n")), text));
   EXPECT_TRUE(ends_with(client.ask(post(deflated(text, -15), "Content-Encoding: deflate\r\n")), text));
-  EXPECT_TRUE(ends_with(client.ask(post(deflated(text, 31) + deflated("tail", 31), "Content-Encoding: gzip\r\n")), "tail"));
+  EXPECT_TRUE(
+      ends_with(client.ask(post(deflated(text, 31) + deflated("tail", 31), "Content-Encoding: gzip\r\n")), "tail"));
   std::string bomb = deflated(std::string(20'000'000, 'x'), 31);
   EXPECT_EQ(status_of(client.ask(post(bomb, "Content-Encoding: gzip\r\n"))), 413);
   auto cut = rig.connect();
@@ -158,7 +165,9 @@ TEST(Server, SpeaksHttp10AndHead) {
   EXPECT_NE(answer.find("Connection: close"), std::string::npos);
   EXPECT_TRUE(ends_with(answer, "hi") && old.ended());
   auto kept = rig.connect();
-  EXPECT_NE(kept.ask("POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi").find("Connection: keep-alive"), std::string::npos);
+  EXPECT_NE(kept.ask("POST / HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi")
+                .find("Connection: keep-alive"),
+            std::string::npos);
   EXPECT_TRUE(ends_with(kept.ask(post("more")), "more"));
   ASSERT_TRUE(kept.send("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
   EXPECT_NE(kept.answer(true).find("Content-Length: 0"), std::string::npos);
@@ -176,11 +185,13 @@ TEST(Server, StreamsChunksAndEndsOrAborts) {
     else (void)co_await exchange.finish();
   });
   auto client = rig.connect();
-  auto whole = client.ask(post("x") + post("y"));  // pipelined: what was sent ahead survives release_request()
-  EXPECT_TRUE(ends_with(whole, "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n")) << whole;
+  auto whole = client.ask(post("x") + post("y")); // pipelined: what was sent ahead survives release_request()
+  EXPECT_TRUE(ends_with(whole, "Transfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n"))
+      << whole;
   EXPECT_EQ(client.answer(), whole);
   auto old = rig.connect();
-  EXPECT_TRUE(ends_with(old.ask("POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\nx"), "Connection: close\r\n\r\ndata: 1\n\ndata: 2\n\n"));
+  EXPECT_TRUE(ends_with(old.ask("POST / HTTP/1.0\r\nContent-Length: 1\r\n\r\nx"),
+                        "Connection: close\r\n\r\ndata: 1\n\ndata: 2\n\n"));
   auto cut = rig.connect();
   EXPECT_EQ(cut.ask(post("x", "", "/cut")), "");
 }
@@ -232,10 +243,12 @@ TEST(Server, AReaderThatStopsIsCutOff) {
   std::promise<bool> sent;
   ServerLimits limits;
   limits.write_timeout = seconds{1};
-  Rig rig([&](Exchange& exchange) -> Task<void> {
-    auto result = co_await exchange.respond(200, "text/plain", {}, body);
-    sent.set_value(result.has_value());
-  }, limits);
+  Rig rig(
+      [&](Exchange& exchange) -> Task<void> {
+        auto result = co_await exchange.respond(200, "text/plain", {}, body);
+        sent.set_value(result.has_value());
+      },
+      limits);
   RawClient client(rig.server->port(), 8192);
   ASSERT_TRUE(client.send(post("")));
   EXPECT_FALSE(sent.get_future().get());
@@ -252,7 +265,10 @@ TEST(Server, ManyIdleConnectionsAreCheap) {
     in >> pages >> pages;
     return pages * 4096;
   };
-  { auto warm = rig.connect(); EXPECT_FALSE(warm.ask(post("x")).empty()); }
+  {
+    auto warm = rig.connect();
+    EXPECT_FALSE(warm.ask(post("x")).empty());
+  }
   std::size_t before = resident();
   std::vector<RawClient> clients;
   for (int i = 0; i < kMany; ++i) {
@@ -288,14 +304,14 @@ TEST(Server, StopLetsRunningRequestsFinish) {
     Worker::Watched watched(*worker, call);
     seen = &call.cancellation;
     entered.set_value();
-    for (int i = 0; i < 3; ++i) (void)co_await exchange.write("");  // not a stream: refused, harmless
+    for (int i = 0; i < 3; ++i) (void)co_await exchange.write(""); // not a stream: refused, harmless
     (void)co_await exchange.respond(200, "text/plain", {}, "done");
   });
   worker = &rig->worker;
   auto client = rig->connect(), idle = rig->connect();
   auto answer = client.ask(post("x"));
   EXPECT_TRUE(ends_with(answer, "done"));
-  rig->stop(seconds{5});   // idle connections end at once: no waiting for the grace
+  rig->stop(seconds{5}); // idle connections end at once: no waiting for the grace
   EXPECT_TRUE(client.ended());
   EXPECT_TRUE(idle.ended());
 }
@@ -308,7 +324,7 @@ TEST(Server, ListensOnUnixSocketsForTheOwnerOnly) {
     Worker other(clock);
     Server server(other, {}, echo);
     ASSERT_TRUE(server.listen_unix(path));
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(path.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U);
     Server second(other, {}, echo);
@@ -332,7 +348,8 @@ TEST(Server, SaysWhoHasThePort) {
   auto taken = server.listen_tcp("127.0.0.1", rig.server->port(), false);
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().kind, FailureKind::Unavailable);
-  EXPECT_NE(taken.error().message.find("(pid " + std::to_string(::getpid())), std::string::npos) << taken.error().message;
+  EXPECT_NE(taken.error().message.find("(pid " + std::to_string(::getpid())), std::string::npos)
+      << taken.error().message;
   EXPECT_FALSE(server.listen_tcp("not-an-address", 0, false));
   EXPECT_FALSE(server.listen_fd(0));
 }

@@ -34,10 +34,14 @@ class Socket {
   static constexpr ssize_t kWouldBlock = -1, kBroken = -2;
 
   Socket() = default;
-  Socket(Worker::Core& worker, int fd, Role role = Role::Stream);  // takes fd, which must be non-blocking; throws when full
+  Socket(Worker::Core& worker, int fd,
+         Role role = Role::Stream); // takes fd, which must be non-blocking; throws when full
   Socket(Socket&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
   Socket& operator=(Socket&& other) noexcept {
-    if (this != &other) { close(); core_ = std::exchange(other.core_, nullptr); }
+    if (this != &other) {
+      close();
+      core_ = std::exchange(other.core_, nullptr);
+    }
     return *this;
   }
   ~Socket() { close(); }
@@ -46,19 +50,19 @@ class Socket {
 
   ssize_t receive(char* to, std::size_t most);          // > 0, 0 at the end, kWouldBlock, kBroken
   ssize_t send(const iovec* pieces, std::size_t count); // >= 0, kWouldBlock, kBroken
-  bool drained() const;      // nothing was left after the last receive() and nothing has arrived since
-  bool dry() const;          // stricter: the last receive() said kWouldBlock. A stream's end may hide behind its last bytes
-                             // without an event of its own: who needs to know it at once waits when dry, not when drained
-                             // (the sweep finds it within 250 ms otherwise)
-  void undrained();          // somebody else read from the fd (TLS): don't rely on it
-  bool peer_gone() const;    // has the peer closed (either half) or reset?
+  bool drained() const; // nothing was left after the last receive() and nothing has arrived since
+  bool dry() const;     // stricter: the last receive() said kWouldBlock. A stream's end may hide behind its last bytes
+                        // without an event of its own: who needs to know it at once waits when dry, not when drained
+                        // (the sweep finds it within 250 ms otherwise)
+  void undrained();     // somebody else read from the fd (TLS): don't rely on it
+  bool peer_gone() const; // has the peer closed (either half) or reset?
 
   // When drained: until there is something to read. Several causes may wake it early: always receive() again.
   Task<Wake> readable(TimePoint deadline, Pace pace = Pace::Urgent);
   Task<Wake> writable(TimePoint deadline);
-  void on_idle(SocketEvents* events, TimePoint deadline = kNever, Pace pace = Pace::Idle);  // arms; null only forgets
-  void interrupt();          // whoever waits wakes with Closed
-  void shutdown();           // both directions, and interrupt(): the peer learns at once
+  void on_idle(SocketEvents* events, TimePoint deadline = kNever, Pace pace = Pace::Idle); // arms; null only forgets
+  void interrupt(); // whoever waits wakes with Closed
+  void shutdown();  // both directions, and interrupt(): the peer learns at once
   void close();
 
  private:

@@ -9,8 +9,8 @@
 #include <climits>
 #include <cstdlib>
 
-#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
+#include <boost/asio/ip/address.hpp>
 
 namespace intertie::net {
 namespace {
@@ -34,7 +34,7 @@ struct TlsContexts::Context {
   }
   std::string ca_file;
   SSL_CTX* handle = nullptr;
-  std::vector<std::pair<std::string, SSL_SESSION*>> sessions;  // newest per host, to resume
+  std::vector<std::pair<std::string, SSL_SESSION*>> sessions; // newest per host, to resume
 
   // Called by OpenSSL for each ticket of a server; returning 1 keeps the reference.
   static int remember(SSL* ssl, SSL_SESSION* session) {
@@ -65,7 +65,8 @@ Result<TlsContexts::Context*> TlsContexts::context(const std::string& ca_file) {
   SSL_CTX* handle = made->handle;
   SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
   SSL_CTX_set_verify(handle, SSL_VERIFY_PEER, nullptr);
-  SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_mode(handle,
+                   SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_read_ahead(handle, 1);
   SSL_CTX_set_options(handle, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
   SSL_CTX_set_app_data(handle, made.get());
@@ -87,7 +88,7 @@ Result<TlsContexts::Context*> TlsContexts::context(const std::string& ca_file) {
 }
 
 Result<std::unique_ptr<TlsSession>> TlsContexts::session(const std::string& ca_file, const std::string& host, int fd) {
-  TRY(Context* context_of_file, context(ca_file));
+  TRY(Context * context_of_file, context(ca_file));
   SSL* ssl = SSL_new(context_of_file->handle);
   if (ssl == nullptr) return internal("TLS can't be set up: " + library_error());
   auto session = std::make_unique<TlsSession>(ssl, host);

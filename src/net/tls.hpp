@@ -41,17 +41,17 @@ class TlsSession {
   enum class Want : std::uint8_t { Nothing, Read, Write, End, Broken };
   struct Moved {
     std::size_t bytes;
-    Want want;               // Nothing: `bytes` were moved
+    Want want; // Nothing: `bytes` were moved
   };
   Want handshake();
   Moved read(char* to, std::size_t most);
   Moved write(const char* from, std::size_t size);
-  std::string handshake_error() const;   // for a person: what is wrong with the certificate, and the fix
+  std::string handshake_error() const; // for a person: what is wrong with the certificate, and the fix
 
  private:
   Want want(int result) const;
   ssl_st* ssl_;
-  std::string host_;         // under which its tickets are kept
+  std::string host_; // under which its tickets are kept
 };
 
 } // namespace intertie::net

@@ -5,8 +5,8 @@
 namespace intertie::net {
 namespace {
 constexpr std::size_t kMostIdlePerEndpoint = 128, kMostIdle = 512;
-constexpr seconds kIdleFor{55};   // below the 60 s after which common servers and balancers close
-}
+constexpr seconds kIdleFor{55}; // below the 60 s after which common servers and balancers close
+} // namespace
 
 ssize_t Upstream::receive(char* to, std::size_t most) {
   if (!tls) return socket.receive(to, most);
@@ -42,14 +42,14 @@ Task<Wake> Upstream::handshake(TimePoint deadline) {
 
 void Upstream::on_socket(Wake wake) {
   if (pool_ == nullptr) return;
-  if (wake == Wake::Ready) {  // it may be a false alarm (see Socket::readable), or a TLS session ticket
+  if (wake == Wake::Ready) { // it may be a false alarm (see Socket::readable), or a TLS session ticket
     char byte;
     if (receive(&byte, 1) == Socket::kWouldBlock) {
       socket.on_idle(this, pool_->worker_.now() + kIdleFor);
       return;
     }
   }
-  pool_->lose(*this);  // ends *this
+  pool_->lose(*this); // ends *this
 }
 
 Pool::Slot* Pool::find(const Endpoint& endpoint) {

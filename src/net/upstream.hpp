@@ -26,7 +26,7 @@ class Upstream final : private SocketEvents {
   bool dry() const { return tls ? tls_drained_ : socket.dry(); }
   Task<Wake> readable(TimePoint deadline);
   void shutdown() { socket.shutdown(); }
-  Task<Wake> handshake(TimePoint deadline);          // Ready, Timeout, or Closed when it failed
+  Task<Wake> handshake(TimePoint deadline); // Ready, Timeout, or Closed when it failed
 
   Socket socket;
   std::unique_ptr<TlsSession> tls;
@@ -35,7 +35,7 @@ class Upstream final : private SocketEvents {
  private:
   friend class Pool;
   void on_socket(Wake wake) override;
-  Pool* pool_ = nullptr;       // while idle
+  Pool* pool_ = nullptr; // while idle
   bool tls_drained_ = false;
   bool tls_wants_write_ = false;
 };
@@ -54,7 +54,7 @@ class Pool {
   friend class Upstream;
   struct Slot {
     Endpoint endpoint;
-    std::vector<std::unique_ptr<Upstream>> idle;   // the most recently used last
+    std::vector<std::unique_ptr<Upstream>> idle; // the most recently used last
   };
   Slot* find(const Endpoint& endpoint);
   void lose(Upstream& upstream);

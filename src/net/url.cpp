@@ -2,8 +2,8 @@
 #include <charconv>
 #include <cstdlib>
 
-#include <boost/asio/ip/address.hpp>
 #include <fmt/format.h>
+#include <boost/asio/ip/address.hpp>
 
 #include "core/text.hpp"
 #include "net/client.hpp"
@@ -39,7 +39,8 @@ bool is_loopback(std::string_view host) {
 // One entry of NO_PROXY: "*", "host", ".suffix", "suffix" (whole labels), each with an optional port that is ignored.
 bool excluded(std::string_view entry, std::string_view host) {
   if (entry == "*") return true;
-  if (std::size_t colon = entry.rfind(':'); colon != entry.npos && entry.find(':') == colon) entry = entry.substr(0, colon);
+  if (std::size_t colon = entry.rfind(':'); colon != entry.npos && entry.find(':') == colon)
+    entry = entry.substr(0, colon);
   if (entry.starts_with("*.")) entry.remove_prefix(1);
   std::string name = text::lower(host), wanted = text::lower(entry);
   if (wanted.empty()) return false;
@@ -89,7 +90,8 @@ Result<Url> parse_url(std::string_view text) {
   std::string_view authority = rest.substr(0, slash);
   std::string_view path = slash == rest.npos ? std::string_view{} : rest.substr(slash);
   if (authority.find('@') != authority.npos)
-    return bad_url(fmt::format("{}://…", scheme), "a user or password may not be in it; give the key by its own setting");
+    return bad_url(fmt::format("{}://…", scheme),
+                   "a user or password may not be in it; give the key by its own setting");
   if (path.find_first_of("?#") != path.npos) return bad_url(text, "it may not have a query or a fragment");
   std::string_view host = authority, port;
   if (authority.starts_with('[')) {
@@ -126,7 +128,8 @@ Result<Url> parse_url(std::string_view text) {
 
 std::string proxy_from_environment(std::string_view scheme, std::string_view host) {
   if (is_loopback(host)) return {};
-  const char* proxy = scheme == "https" ? environment("https_proxy", "HTTPS_PROXY") : environment("http_proxy", "HTTP_PROXY");
+  const char* proxy =
+      scheme == "https" ? environment("https_proxy", "HTTPS_PROXY") : environment("http_proxy", "HTTP_PROXY");
   if (proxy == nullptr) proxy = environment("all_proxy", "ALL_PROXY");
   if (proxy == nullptr) return {};
   if (const char* none = environment("no_proxy", "NO_PROXY"))

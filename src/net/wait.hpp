@@ -30,7 +30,7 @@ class Waiter {
     continuation_.reset();
     continuation(std::move(value));
   }
-  void drop() {  // destroys the waiting coroutine: only when the whole io_context dies
+  void drop() { // destroys the waiting coroutine: only when the whole io_context dies
     if (!continuation_) return;
     Continuation continuation = std::move(*continuation_);
     continuation_.reset();

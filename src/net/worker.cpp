@@ -42,7 +42,8 @@ char* allocate(std::size_t capacity) {
 } // namespace
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : size(std::exchange(other.size, 0)), data_(std::exchange(other.data_, nullptr)),
+    : size(std::exchange(other.size, 0)),
+      data_(std::exchange(other.data_, nullptr)),
       capacity_(std::exchange(other.capacity_, 0)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
@@ -76,7 +77,7 @@ void Buffer::grow(std::size_t capacity) {
 void Buffer::drop() {
   if (data_ == nullptr) return;
   if (capacity_ == kSize && free_list.count < kKept && !free_list.closed) {
-    free_list_end.touched = true;  // makes sure the list is emptied when the thread ends
+    free_list_end.touched = true; // makes sure the list is emptied when the thread ends
     free_list.blocks[free_list.count++] = data_;
   } else {
     std::free(data_);
@@ -86,7 +87,7 @@ void Buffer::drop() {
 }
 
 Worker::Core::Core(const Clock& clock_) : clock(clock_) {
-  std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to the fd without MSG_NOSIGNAL
+  std::signal(SIGPIPE, SIG_IGN); // OpenSSL writes to the fd without MSG_NOSIGNAL
   timer_.emplace(context.get_executor());
   running_.emplace(context.get_executor());
 }
@@ -185,9 +186,7 @@ void Worker::Core::log_escaped(std::exception_ptr error, const char* where) {
     std::rethrow_exception(error);
   } catch (const std::exception& exception) {
     log::error("{}: {} (a bug, please report it)", where, exception.what());
-  } catch (...) {
-    log::error("{}: an unknown exception (a bug, please report it)", where);
-  }
+  } catch (...) { log::error("{}: an unknown exception (a bug, please report it)", where); }
 }
 
 Worker::Worker(const Clock& clock) : core_(std::make_unique<Core>(clock)) {}
@@ -203,7 +202,8 @@ Worker::Watched::Watched(Worker& worker, Call& call)
 }
 
 Worker::Watched::~Watched() {
-  if (previous_ != nullptr) previous_->next_ = next_; else worker_.core_->watched = next_;
+  if (previous_ != nullptr) previous_->next_ = next_;
+  else worker_.core_->watched = next_;
   if (next_ != nullptr) next_->previous_ = previous_;
 }
 
@@ -217,9 +217,7 @@ void Worker::run() {
     try {
       core_->context.run();
       return;
-    } catch (...) {
-      Core::log_escaped(std::current_exception(), "worker");
-    }
+    } catch (...) { Core::log_escaped(std::current_exception(), "worker"); }
   }
 }
 

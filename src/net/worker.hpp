@@ -22,12 +22,12 @@ class Buffer {
   ~Buffer() { drop(); }
   static constexpr std::size_t kSize = 16384;
 
-  void need();                            // makes sure there is a buffer (kSize) …
-  void grow(std::size_t capacity);        // … or a larger one, keeping the contents: views into it die
-  void drop();                            // back to the free list (kSize) or freed
+  void need();                     // makes sure there is a buffer (kSize) …
+  void grow(std::size_t capacity); // … or a larger one, keeping the contents: views into it die
+  void drop();                     // back to the free list (kSize) or freed
   char* data() { return data_; }
   const char* data() const { return data_; }
-  std::size_t size = 0;                   // bytes in use
+  std::size_t size = 0; // bytes in use
   std::size_t capacity() const { return capacity_; }
   char* free_begin() { return data_ + size; }
   std::size_t free_size() const { return capacity_ - size; }
@@ -51,6 +51,7 @@ class Worker {
     ~Watched();
     Watched(const Watched&) = delete;
     Watched& operator=(const Watched&) = delete;
+
    private:
     friend class Worker;
     Worker& worker_;
@@ -58,11 +59,11 @@ class Worker {
     Watched* previous_;
     Watched* next_;
   };
-  void spawn(Task<void> task);            // into this worker's group: stop() waits for it
-  void run();                             // until stop()
-  void stop(milliseconds grace);          // any thread: refuse new work, cancel what runs after `grace`, end run()
+  void spawn(Task<void> task);   // into this worker's group: stop() waits for it
+  void run();                    // until stop()
+  void stop(milliseconds grace); // any thread: refuse new work, cancel what runs after `grace`, end run()
 
-  class Core;                             // net's own view of a Worker: worker_core.hpp
+  class Core; // net's own view of a Worker: worker_core.hpp
   Core& core() { return *core_; }
 
  private:

@@ -36,7 +36,8 @@ class Linked {
   }
   void unlink() {
     if (head_ == nullptr) return;
-    if (previous_ != nullptr) previous_->next_ = next_; else *head_ = next_;
+    if (previous_ != nullptr) previous_->next_ = next_;
+    else *head_ = next_;
     if (next_ != nullptr) next_->previous_ = previous_;
     head_ = nullptr;
   }
@@ -65,8 +66,8 @@ class Swept : public Linked<Swept> {
 // Something that must let go when the worker stops.
 class Stopped : public Linked<Stopped> {
  public:
-  virtual void on_stop() = 0;   // accept nothing more, close what is idle
-  virtual void on_kill() = 0;   // cut what still runs
+  virtual void on_stop() = 0; // accept nothing more, close what is idle
+  virtual void on_kill() = 0; // cut what still runs
 
  protected:
   ~Stopped() = default;
@@ -100,19 +101,20 @@ class Worker::Core {
   void stop(milliseconds grace);
   void kill();
   void cut();
-  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+  using Timer =
+      asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
   Linked<Swept>* swept_ = nullptr;
   Linked<Stopped>* members_ = nullptr;
-  milliseconds pace_{0};           // 0: the timer is off
+  milliseconds pace_{0}; // 0: the timer is off
   bool wanted_fast_ = false;
   bool stopping_ = false;
-  bool killed_ = false;            // calls cancelled
-  bool cut_ = false;               // connections closed
-  TimePoint kill_at_ = kNever;     // on the steady clock: stopping is about real time
+  bool killed_ = false;        // calls cancelled
+  bool cut_ = false;           // connections closed
+  TimePoint kill_at_ = kNever; // on the steady clock: stopping is about real time
 
  public:
-  asio::io_context context{1};     // last: its end destroys whatever still waits, which unlinks itself above
+  asio::io_context context{1}; // last: its end destroys whatever still waits, which unlinks itself above
 
  private:
   std::optional<Timer> timer_;

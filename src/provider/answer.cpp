@@ -17,7 +17,10 @@ class EventSource final : public Source<Delta> {
  public:
   EventSource(net::Reply reply, std::string provider, bool drop_usage, std::unique_ptr<LocalSlot> slot,
               std::optional<wire::StreamRepair> repair)
-      : reply_(std::move(reply)), provider_(std::move(provider)), slot_(std::move(slot)), repair_(std::move(repair)),
+      : reply_(std::move(reply)),
+        provider_(std::move(provider)),
+        slot_(std::move(slot)),
+        repair_(std::move(repair)),
         drop_usage_(drop_usage) {}
 
   Task<Result<std::optional<Delta>>> next() override {
@@ -87,7 +90,7 @@ class WholeSource final : public Source<Delta> {
   }
 
  private:
-  net::Reply reply_;     // owns the bytes
+  net::Reply reply_; // owns the bytes
   Delta answer_;
   bool given_ = false;
 };
@@ -128,13 +131,15 @@ bool has_any(std::string_view body, std::initializer_list<std::string_view> mark
 } // namespace
 
 Failure of_provider(std::string_view provider, Failure failure) {
-  if (!provider.empty() && failure.kind != FailureKind::Cancelled) failure.message = fmt::format("{}: {}", provider, failure.message);
+  if (!provider.empty() && failure.kind != FailureKind::Cancelled)
+    failure.message = fmt::format("{}: {}", provider, failure.message);
   return failure;
 }
 
 std::unique_ptr<Source<Delta>> event_source(net::Reply reply, std::string provider, bool drop_usage,
                                             std::unique_ptr<LocalSlot> slot, std::optional<wire::StreamRepair> repair) {
-  return std::make_unique<EventSource>(std::move(reply), std::move(provider), drop_usage, std::move(slot), std::move(repair));
+  return std::make_unique<EventSource>(std::move(reply), std::move(provider), drop_usage, std::move(slot),
+                                       std::move(repair));
 }
 std::unique_ptr<Source<Delta>> whole_source(net::Reply reply, const Delta& answer) {
   return std::make_unique<WholeSource>(std::move(reply), answer);
@@ -150,9 +155,13 @@ Failure classify(std::string_view provider, int status, std::string_view content
   if (is_json && status == 429 && has_any(body, {"insufficient_quota"})) row.fault = Fault::Auth;
   if (is_json && row.fault == Fault::Client && has_any(body, {"\"content_filter\"", "content_policy_violation"}))
     row.fault = Fault::PolicyRefusal;
-  Failure failure{.kind = row.kind, .fault = row.fault,
-                  .message = fmt::format("{} {} (HTTP {})", provider, row.says, status), .code = {}, .param = {}};
-  if (row.fault == Fault::Auth) failure.message += fmt::format("; check it with `intertie providers test {}`", provider);
+  Failure failure{.kind = row.kind,
+                  .fault = row.fault,
+                  .message = fmt::format("{} {} (HTTP {})", provider, row.says, status),
+                  .code = {},
+                  .param = {}};
+  if (row.fault == Fault::Auth)
+    failure.message += fmt::format("; check it with `intertie providers test {}`", provider);
   int wait = 0;
   if (auto [end, error] = std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(), wait);
       error == std::errc{} && wait >= 0)

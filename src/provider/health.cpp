@@ -10,7 +10,10 @@ constexpr seconds kLongestRest{60};
 
 void Health::failed(const Failure& failure, TimePoint now) {
   const auto& fault = facts(failure.fault);
-  if (fault.hard_down) { out_.store(true, std::memory_order_relaxed); return; }
+  if (fault.hard_down) {
+    out_.store(true, std::memory_order_relaxed);
+    return;
+  }
   auto rest = [&](std::chrono::nanoseconds time) {
     rest_until_.store((now.time_since_epoch() + time).count(), std::memory_order_relaxed);
   };

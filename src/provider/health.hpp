@@ -17,7 +17,8 @@ class Health {
  public:
   Condition condition(TimePoint now) const {
     if (out_.load(std::memory_order_relaxed)) return Condition::Out;
-    return now.time_since_epoch().count() < rest_until_.load(std::memory_order_relaxed) ? Condition::Resting : Condition::Up;
+    return now.time_since_epoch().count() < rest_until_.load(std::memory_order_relaxed) ? Condition::Resting
+                                                                                        : Condition::Up;
   }
   void succeeded() {
     if (failures_.load(std::memory_order_relaxed) != 0) failures_.store(0, std::memory_order_relaxed);

@@ -29,9 +29,10 @@ Field next_field(std::string_view list) {
 Result<> refused_fields(const Provider& provider, const wire::BodyEdits& body) {
   for (Field f = next_field(provider.spec->quirks.refuse); !f.name.empty(); f = next_field(f.rest))
     if (body.has(f.name))
-      return fail(FailureKind::Unsupported, Fault::Transient,
-                  fmt::format("{} does not support `{}`; leave it out or choose another provider", provider.name, f.name),
-                  "unsupported_parameter", std::string(f.name));
+      return fail(
+          FailureKind::Unsupported, Fault::Transient,
+          fmt::format("{} does not support `{}`; leave it out or choose another provider", provider.name, f.name),
+          "unsupported_parameter", std::string(f.name));
   return {};
 }
 
@@ -71,9 +72,10 @@ Remote::Remote(Provider provider) : provider_(std::move(provider)) {
 }
 
 std::string Remote::head_for(std::string_view path) const {
-  std::string head = fmt::format("POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n"
-                                 "Accept: application/json, text/event-stream\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\n",
-                                 path, provider_.url.endpoint.host_header());
+  std::string head = fmt::format(
+      "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n"
+      "Accept: application/json, text/event-stream\r\nUser-Agent: intertie/" INTERTIE_VERSION "\r\n",
+      path, provider_.url.endpoint.host_header());
   auto key = provider_.key.reveal();
   if (provider_.auth == Auth::Bearer && !key.empty()) head.append("Authorization: Bearer ").append(key).append("\r\n");
   if (provider_.auth == Auth::ApiKeyHeader && !key.empty()) head.append("api-key: ").append(key).append("\r\n");
@@ -108,7 +110,7 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view 
   endpoint.host = slot->socket();
   // The child is watched for progress by its supervisor; here only the caller's deadline bounds the wait.
   net::Timeouts timeouts{milliseconds{1000}, call.left(), call.left()};
-  net::Request request{.head = head, .body = pieces, .fresh = true};  // streams close the engine's connection anyway
+  net::Request request{.head = head, .body = pieces, .fresh = true}; // streams close the engine's connection anyway
   auto reply = co_await client_.send(endpoint, request, call, timeouts);
   if (!reply) {
     auto failure = std::move(reply).error();
@@ -122,7 +124,7 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view 
     co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", body));
   }
   co_return Stream<Delta>(event_source(std::move(*reply), "the local engine", !(ask.stream && ask.include_usage),
-                                           std::move(slot), std::nullopt));
+                                       std::move(slot), std::nullopt));
 }
 
 Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, Call& call) {
@@ -159,8 +161,8 @@ Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, C
   }
   if (reply.header("content-type").find("json") == std::string_view::npos)
     co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
-                   fmt::format("{} answered with something that is not JSON ({}); is its base_url right?", provider.name,
-                               std::string(reply.header("content-type")).substr(0, 60)));
+                   fmt::format("{} answered with something that is not JSON ({}); is its base_url right?",
+                               provider.name, std::string(reply.header("content-type")).substr(0, 60)));
   auto read_body = co_await reply.read_all(kMaxAnswer);
   if (!read_body) co_return std::unexpected(of_provider(provider.name, std::move(read_body).error()));
   auto body = *read_body;

@@ -44,10 +44,10 @@ class Remote {
 };
 
 struct Target {
-  const Remote* remote = nullptr;          // nullptr: the supervised local engine
-  std::string_view model;                  // the provider's own name
+  const Remote* remote = nullptr; // nullptr: the supervised local engine
+  std::string_view model;         // the provider's own name
   Trust trust = Trust::T0;
-  milliseconds budget{0};                  // this leg's share of the deadline, for the first byte
+  milliseconds budget{0}; // this leg's share of the deadline, for the first byte
 };
 
 class Opener {

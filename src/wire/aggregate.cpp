@@ -11,7 +11,7 @@
 
 namespace intertie::wire {
 namespace {
-constexpr std::size_t kMostBytes = 64U << 20;   // of one streamed answer
+constexpr std::size_t kMostBytes = 64U << 20; // of one streamed answer
 constexpr std::size_t kMostChoices = 128, kMostToolCalls = 512;
 
 void keep_first(std::string& into, std::string_view text) {
@@ -129,7 +129,7 @@ std::string ChatAggregator::Reader::render(const Choice& choice, std::size_t ind
   json::Array calls;
   for (std::size_t i = 0; i < choice.tool_calls.size(); ++i) {
     const auto& call = choice.tool_calls[i];
-    if (call.name.empty() && call.id.empty()) continue;   // a gap in the upstream's numbering
+    if (call.name.empty() && call.id.empty()) continue; // a gap in the upstream's numbering
     calls.raw(json::Object{}
                   .add("id", call.id.empty() ? fmt::format("call_{}", i) : call.id)
                   .add("type", call.type.empty() ? "function" : std::string_view{call.type})
@@ -142,8 +142,10 @@ std::string ChatAggregator::Reader::render(const Choice& choice, std::size_t ind
   json::Object out;
   out.add("index", std::uint64_t{index}).raw("message", message.str());
   if (choice.has_logprobs) {
-    out.raw("logprobs", json::Object{}.raw("content", null_or_array(choice.logprobs))
-                            .raw("refusal", null_or_array(choice.refusal_logprobs)).str());
+    out.raw("logprobs", json::Object{}
+                            .raw("content", null_or_array(choice.logprobs))
+                            .raw("refusal", null_or_array(choice.refusal_logprobs))
+                            .str());
   } else {
     out.null("logprobs");
   }

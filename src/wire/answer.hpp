@@ -22,8 +22,8 @@ void read_facts(dom::object event, Delta& delta);
 std::optional<Failure> error_in(dom::object event, std::string_view json);
 std::unexpected<Failure> broken_answer(std::string message, std::string code = "upstream_broken");
 
-std::string_view text_of(dom::object object, std::string_view key);   // empty when not a string
-std::uint32_t count_of(dom::object object, std::string_view key);     // 0 when not a number
+std::string_view text_of(dom::object object, std::string_view key); // empty when not a string
+std::uint32_t count_of(dom::object object, std::string_view key);   // 0 when not a number
 // The usage object as OpenAI writes it, with its total.
 std::string usage_object(const Usage& usage);
 } // namespace intertie::wire

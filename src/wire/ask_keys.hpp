@@ -11,15 +11,30 @@
 namespace intertie::wire {
 
 enum class Field : std::uint8_t {
-  Model, Messages, Stream, StreamOptions, MaxTokens, MaxCompletionTokens, Tools, Functions, ResponseFormat, Choices,
-  Logprobs, TopLogprobs, Modalities, Audio, Metadata, MetadataText, Text,   // Text: strings in it are Position::Unknown
+  Model,
+  Messages,
+  Stream,
+  StreamOptions,
+  MaxTokens,
+  MaxCompletionTokens,
+  Tools,
+  Functions,
+  ResponseFormat,
+  Choices,
+  Logprobs,
+  TopLogprobs,
+  Modalities,
+  Audio,
+  Metadata,
+  MetadataText,
+  Text, // Text: strings in it are Position::Unknown
 };
 
 struct FieldRow {
   std::string_view name;
   Field field;
-  std::uint8_t kinds;              // bits of JsonKind; null is always fine except where the reader says otherwise
-  std::string_view wanted;         // for the message: "must be …"
+  std::uint8_t kinds;      // bits of JsonKind; null is always fine except where the reader says otherwise
+  std::string_view wanted; // for the message: "must be …"
 };
 
 constexpr std::uint8_t bits(JsonKind a) { return static_cast<std::uint8_t>(a); }

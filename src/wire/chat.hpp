@@ -45,17 +45,20 @@ class ChatAggregator {
   std::string finish(std::string_view id, std::string_view model, std::int64_t created, const Usage& usage) const;
 
  private:
-  struct ToolCall { std::string id, type, name, arguments; };
+  struct ToolCall {
+    std::string id, type, name, arguments;
+  };
   struct Choice {
-    std::string content, reasoning, refusal, finish_reason, logprobs, refusal_logprobs;   // logprobs: JSON, comma-separated
+    std::string content, reasoning, refusal, finish_reason, logprobs,
+        refusal_logprobs; // logprobs: JSON, comma-separated
     bool has_content = false, has_refusal = false, has_logprobs = false;
     std::vector<ToolCall> tool_calls;
   };
-  struct Reader;   // reads parsed events into this; in aggregate.cpp
+  struct Reader; // reads parsed events into this; in aggregate.cpp
   std::vector<Choice> choices_;
   std::string id_, model_, fingerprint_, service_tier_;
   std::int64_t created_ = 0;
-  std::size_t size_ = 0;   // bytes fed, bounded
+  std::size_t size_ = 0; // bytes fed, bounded
 };
 // And the other way: one complete answer as stream events, for a client that asked for a stream. Ends with [DONE]. The usage
 // event is the answer's own; an answer without usage gives none.
@@ -63,11 +66,16 @@ Result<std::string> chat_answer_as_events(std::string_view body, bool include_us
 
 // {"error":{"message","type","param","code"}}, as official clients read it. Relays an upstream's own JSON error body.
 std::string render_chat_failure(const Failure& failure);
-std::string render_chat_failure_event(const Failure& failure);   // SSE: the error, then [DONE]
-std::string render_chat_usage_event(std::string_view id, std::string_view model, std::int64_t created, const Usage& usage);
+std::string render_chat_failure_event(const Failure& failure); // SSE: the error, then [DONE]
+std::string render_chat_usage_event(std::string_view id, std::string_view model, std::int64_t created,
+                                    const Usage& usage);
 
-struct ListedModel { std::string id; std::string owner; std::int64_t created; };
-std::string render_model_list(const std::vector<ListedModel>& models);   // GET /v1/models
-std::string render_model(const ListedModel& model);                      // GET /v1/models/{id}
+struct ListedModel {
+  std::string id;
+  std::string owner;
+  std::int64_t created;
+};
+std::string render_model_list(const std::vector<ListedModel>& models); // GET /v1/models
+std::string render_model(const ListedModel& model);                    // GET /v1/models/{id}
 
 } // namespace intertie::wire

@@ -87,7 +87,9 @@ TEST(Splice, ChangesOnlyWhatItIsTold) {
   };
   EXPECT_EQ(join({}), body);
   EXPECT_EQ(splice(body, {})[0].data(), body.data());
-  EXPECT_EQ(join({{0, 1, "a"}, {1, 1, "b"}, {4, 6, ""}, {10, 10, "c"}}), "ab12367" "89c");
+  EXPECT_EQ(join({{0, 1, "a"}, {1, 1, "b"}, {4, 6, ""}, {10, 10, "c"}}),
+            "ab12367"
+            "89c");
 }
 
 TEST(ChatAggregator, RoundTripsWithEvents) {

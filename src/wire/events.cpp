@@ -64,7 +64,7 @@ Result<> read_chat_events(std::string_view events, Delta& delta) {
     if (json == "[DONE]") {
       delta.last = true;
       only_progress = false;
-      delta.raw = events.substr(0, events.size() - reader.rest().size());   // nothing may follow, not even a second one
+      delta.raw = events.substr(0, events.size() - reader.rest().size()); // nothing may follow, not even a second one
       break;
     }
     bool progress = false;
@@ -92,7 +92,7 @@ Result<> read_chat_answer(std::string_view body, Delta& delta) {
   delta.shape = DeltaShape::Whole;
   delta.raw = body;
   delta.dialect = DialectId::OpenAiChat;
-  delta.pieces += static_cast<std::uint32_t>((bytes + 3) / 4);   // about four bytes a token
+  delta.pieces += static_cast<std::uint32_t>((bytes + 3) / 4); // about four bytes a token
   delta.finished = finish_in(answer);
   delta.last = true;
   release_answer_parser(body.size());

@@ -26,7 +26,10 @@ std::size_t skip_value(std::string_view t, std::size_t i) {
     return i;
   }
   for (int depth = 0; i < t.size();) {
-    if (t[i] == '"') { i = skip_string(t, i); continue; }
+    if (t[i] == '"') {
+      i = skip_string(t, i);
+      continue;
+    }
     if (t[i] == '{' || t[i] == '[') ++depth;
     if ((t[i] == '}' || t[i] == ']') && --depth == 0) return i + 1;
     ++i;
@@ -56,9 +59,8 @@ std::vector<Member> top_level_fields(std::string_view t) {
 }
 
 const Member* BodyEdits::find(std::string_view key) const {
-  auto at = std::ranges::find_if(fields_, [&](const Member& f) {
-    return body_.substr(f.key.begin, f.key.end - f.key.begin) == key;
-  });
+  auto at = std::ranges::find_if(
+      fields_, [&](const Member& f) { return body_.substr(f.key.begin, f.key.end - f.key.begin) == key; });
   return at == fields_.end() ? nullptr : &*at;
 }
 
@@ -70,7 +72,10 @@ BodyEdits::Change& BodyEdits::change(const Member* field) {
 }
 
 void BodyEdits::set(std::string_view key, std::string_view value) {
-  if (const Member* field = find(key)) { change(field).value = value; return; }
+  if (const Member* field = find(key)) {
+    change(field).value = value;
+    return;
+  }
   json::append_string(added_, key);
   added_ += ':';
   added_ += value;
@@ -90,13 +95,13 @@ std::vector<Edit> BodyEdits::edits() const {
   auto open = static_cast<std::uint32_t>(body_.find('{') + 1);
   if (!added_.empty()) {
     std::string text = added_;
-    if (gone == fields_.size()) text.pop_back();   // nothing follows: no comma
+    if (gone == fields_.size()) text.pop_back(); // nothing follows: no comma
     out.push_back({open, open, text});
   }
   for (const auto& change : changes_) {
     if (!change.removed) {
-      out.push_back({change.field->key.begin - 1, change.field->value.end,
-                     json::quoted(change.key) + ":" + change.value});
+      out.push_back(
+          {change.field->key.begin - 1, change.field->value.end, json::quoted(change.key) + ":" + change.value});
       continue;
     }
     // A removed member takes the comma behind it along, or, when it is the last one kept, the comma before it.

@@ -11,8 +11,8 @@
 namespace intertie::wire {
 
 struct Member {
-  Span key;      // between the quotes
-  Span value;    // the value's bytes
+  Span key;   // between the quotes
+  Span value; // the value's bytes
 };
 // In order of appearance. `object` must be valid JSON and an object.
 std::vector<Member> top_level_fields(std::string_view object);
@@ -22,13 +22,17 @@ class BodyEdits {
  public:
   explicit BodyEdits(std::string_view body) : body_(body), fields_(top_level_fields(body)) {}
   bool has(std::string_view key) const { return find(key) != nullptr; }
-  void set(std::string_view key, std::string_view json);      // replaces the value or adds the member
-  void rename(std::string_view key, std::string_view to);     // no effect when absent
-  void remove(std::string_view key);                          // no effect when absent
+  void set(std::string_view key, std::string_view json);  // replaces the value or adds the member
+  void rename(std::string_view key, std::string_view to); // no effect when absent
+  void remove(std::string_view key);                      // no effect when absent
   std::vector<Edit> edits() const;
 
  private:
-  struct Change { const Member* field; bool removed = false; std::string key, value; };
+  struct Change {
+    const Member* field;
+    bool removed = false;
+    std::string key, value;
+  };
   const Member* find(std::string_view key) const;
   Change& change(const Member* field);
   std::string_view body_;

@@ -4,7 +4,8 @@
 
 namespace intertie::wire {
 namespace {
-constexpr std::string_view kText = "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"prompt_progress\\\": \\\"usage\\\":\"}}]}\n\n";
+constexpr std::string_view kText =
+    "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"prompt_progress\\\": \\\"usage\\\":\"}}]}\n\n";
 constexpr std::string_view kProgress = "data: {\"choices\":[{\"delta\":{}}],\"prompt_progress\":{\"total\":3}}\r\n\r\n";
 constexpr std::string_view kUsage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n";
 constexpr std::string_view kDone = "data: [DONE]\n\n";

@@ -24,7 +24,10 @@ RawString string_at(const char* open) {
   const char* at = begin;
   bool escaped = false;
   for (; *at != '"'; ++at) {
-    if (*at == '\\') { escaped = true; ++at; }
+    if (*at == '\\') {
+      escaped = true;
+      ++at;
+    }
   }
   return {{begin, static_cast<std::size_t>(at - begin)}, escaped};
 }
@@ -91,7 +94,7 @@ JsonFlaw locate(std::string_view body, simdjson::error_code error) {
     return {at, "invalid UTF-8"};
   }
   if (error == simdjson::CAPACITY || error == simdjson::MEMALLOC) return {body.size(), "a document too large to read"};
-  std::size_t open = std::string_view::npos;   // of the string we are in
+  std::size_t open = std::string_view::npos; // of the string we are in
   for (std::size_t i = 0; i < body.size(); ++i) {
     auto c = static_cast<unsigned char>(body[i]);
     if (open == std::string_view::npos) {

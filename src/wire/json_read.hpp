@@ -30,7 +30,7 @@ RawString string_at(const char* open);
 std::optional<JsonFlaw> escape_flaw(std::string_view text);
 
 bool valid_number(std::string_view token);
-bool valid_literal(std::string_view token);   // true, false, null
+bool valid_literal(std::string_view token); // true, false, null
 std::optional<std::int64_t> to_integer(std::string_view token);
 
 // Finds what stage 1 only reports (bad UTF-8, a control character in a string, a string that doesn't end). Slow; for

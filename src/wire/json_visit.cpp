@@ -15,7 +15,7 @@ bool JsonVisit::flaw(JsonFlaw flaw) {
 }
 
 bool JsonVisit::broken(simdjson::error_code error) {
-  if (error == simdjson::INCOMPLETE_ARRAY_OR_OBJECT)   // found before the walk begins: the last character is wrong
+  if (error == simdjson::INCOMPLETE_ARRAY_OR_OBJECT) // found before the walk begins: the last character is wrong
     return flaw({trimmed(body_).size() - 1, "a last character that is not the closing }"});
   const char* at = nullptr;
   bool known = document_ != nullptr && document_->current_location().get(at) == simdjson::SUCCESS && at != nullptr;

@@ -17,14 +17,17 @@ class JsonVisit {
   JsonVisit(std::string_view body, int most_depth) : body_(body), left_(most_depth), most_depth_(most_depth) {}
 
   // Reads the whole document, which must be an object: `field(key, value)` for each of its fields.
-  template <class F> bool document(F&& field);
+  template <class F>
+  bool document(F&& field);
   // `field(std::string_view key, RawString raw, ondemand::value& value)`; `key` is unescaped.
-  template <class F> bool fields(ondemand::value& value, F&& field);
-  template <class F> bool elements(ondemand::value& value, F&& element);
+  template <class F>
+  bool fields(ondemand::value& value, F&& field);
+  template <class F>
+  bool elements(ondemand::value& value, F&& element);
   bool kind(ondemand::value& value, JsonKind& kind);
-  bool string(ondemand::value& value, RawString& text);          // consumes a string
-  bool scalar(ondemand::value& value, std::string_view& token);  // a number or literal; nothing to consume
-  bool skip(ondemand::value& value);                              // validates and drops any value
+  bool string(ondemand::value& value, RawString& text);         // consumes a string
+  bool scalar(ondemand::value& value, std::string_view& token); // a number or literal; nothing to consume
+  bool skip(ondemand::value& value);                            // validates and drops any value
 
   std::uint32_t offset(const char* at) const { return static_cast<std::uint32_t>(at - body_.data()); }
   bool refuse(std::string message, std::string code, std::string param);
@@ -39,11 +42,12 @@ class JsonVisit {
   bool enter();
   bool inside(const char* at);
   bool unescaped_key(const RawString& raw, std::string_view& key);
-  template <class F> bool object(ondemand::object& object, F&& field);
+  template <class F>
+  bool object(ondemand::object& object, F&& field);
 
   Failure failure_{};
   ondemand::document* document_ = nullptr;
-  std::string key_;       // an unescaped key that had escapes
+  std::string key_; // an unescaped key that had escapes
   int left_;
   int most_depth_;
 };
@@ -57,8 +61,7 @@ bool JsonVisit::document(F&& field) {
   document_ = &document;
   ondemand::json_type type{};
   if (auto error = document.type().get(type)) return broken(error);
-  if (type != ondemand::json_type::object)
-    return refuse("the request body must be a JSON object", "invalid_type", "");
+  if (type != ondemand::json_type::object) return refuse("the request body must be a JSON object", "invalid_type", "");
   ondemand::object top;
   if (auto error = document.get_object().get(top)) return broken(error);
   if (!enter() || !object(top, field)) return false;

@@ -23,8 +23,8 @@ bool forbids_tools(std::string_view body) {
 constexpr int kMostDepth = 48;
 constexpr std::uint32_t kMostMessages = 20'000, kMostTools = 512;
 constexpr std::size_t kMostTexts = 1'000'000, kMostModelName = 512;
-constexpr std::size_t kMostBody = 1U << 30;              // offsets are 32 bit; net refuses far earlier
-constexpr auto kByRole = static_cast<Position>(0xFF);    // until the message's role is known
+constexpr std::size_t kMostBody = 1U << 30;           // offsets are 32 bit; net refuses far earlier
+constexpr auto kByRole = static_cast<Position>(0xFF); // until the message's role is known
 
 std::string_view name_of(JsonKind kind) {
   switch (kind) {
@@ -87,7 +87,7 @@ class AskReader : JsonVisit {
   void need(Cap cap) { ask_.needs = ask_.needs | cap; }
 
   Ask ask_;
-  std::uint64_t seen_ = 0;     // rows of kAskFields met
+  std::uint64_t seen_ = 0; // rows of kAskFields met
   std::optional<std::uint32_t> max_tokens_, max_completion_tokens_;
 };
 
@@ -128,8 +128,7 @@ bool AskReader::walk(Value& value, Position position) {
 Result<Ask> AskReader::read() {
   ask_.texts.reserve(16);
   bool good = document([this](std::string_view key, RawString raw, Value& value) { return field(key, raw, value); });
-  if (good && ask_.model.empty())
-    good = missing("model", "name a model, or \"auto\" to let Intertie choose one");
+  if (good && ask_.model.empty()) good = missing("model", "name a model, or \"auto\" to let Intertie choose one");
   if (good && ask_.messages == 0)
     good = missing("messages", "send at least one message, such as {\"role\":\"user\",\"content\":\"Hello\"}");
   release_parser(body_.size());
@@ -216,7 +215,7 @@ bool AskReader::integer(Value& value, std::string_view name, std::optional<std::
   if (!scalar(value, token)) return false;
   auto number = to_integer(token);
   if (!number) return refuse(fmt::format("'{}' must be a whole number", name), "invalid_type", std::string(name));
-  if (*number == -1) return true;   // llama.cpp's way to say "no limit"
+  if (*number == -1) return true; // llama.cpp's way to say "no limit"
   if (*number < least)
     return refuse(fmt::format("'{}' must be at least {}", name, least), "invalid_value", std::string(name));
   if (*number > INT32_MAX)
@@ -265,12 +264,9 @@ bool AskReader::response_format(Value& value) {
     if (!kind(inner, what)) return false;
     if (what != JsonKind::String) return wrong_type("response_format.type", "a string", what);
     if (!string(inner, text)) return false;
-    if (text.text == "json_object")
-      need(Cap::JsonObject);
-    else if (text.text == "json_schema")
-      need(Cap::JsonSchema);
-    else if (text.text != "text")
-      return note(text, Position::Unknown);
+    if (text.text == "json_object") need(Cap::JsonObject);
+    else if (text.text == "json_schema") need(Cap::JsonSchema);
+    else if (text.text != "text") return note(text, Position::Unknown);
     return true;
   });
 }
@@ -380,7 +376,10 @@ bool AskReader::part(Value& value, std::uint32_t index) {
   bool typed = false;
   bool good = fields(value, [&](std::string_view key, RawString raw, Value& inner) {
     if (key == "image_url" || key == "input_audio" || key == "file") {
-      if (key == "image_url") { ++ask_.images; need(Cap::Vision); }
+      if (key == "image_url") {
+        ++ask_.images;
+        need(Cap::Vision);
+      }
       if (key == "input_audio") need(Cap::Audio);
       return media(inner, key == "input_audio");
     }

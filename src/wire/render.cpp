@@ -22,7 +22,7 @@ std::string upstream_error(const Failure& failure) {
   dom::element error;
   if ((*body)["error"].get(error) != simdjson::SUCCESS) return {};
   std::string_view text;
-  if (error.get(text) == simdjson::SUCCESS)   // Ollama's shape
+  if (error.get(text) == simdjson::SUCCESS) // Ollama's shape
     return error_object(text, facts(failure.kind).error_type, failure.param, failure.code);
   if (!error.is_object() || error["message"].error() != simdjson::SUCCESS) return {};
   return simdjson::minify(*body);

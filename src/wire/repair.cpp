@@ -23,9 +23,11 @@ std::string unused_id(std::int64_t created, const void* whose) {
 } // namespace
 
 std::string StreamRepair::chunk(std::string_view delta, std::string_view finish_reason) const {
-  return fmt::format(R"(data: {{"id":{},"object":"chat.completion.chunk","created":{},"model":{},"choices":[{{"index":0,"delta":{},)"
-                     R"("logprobs":null,"finish_reason":{}}}]}})" "\n\n",
-                     json::quoted(id_), created_, json::quoted(model_), delta, finish_reason);
+  return fmt::format(
+      R"(data: {{"id":{},"object":"chat.completion.chunk","created":{},"model":{},"choices":[{{"index":0,"delta":{},)"
+      R"("logprobs":null,"finish_reason":{}}}]}})"
+      "\n\n",
+      json::quoted(id_), created_, json::quoted(model_), delta, finish_reason);
 }
 
 void StreamRepair::look_at_first(std::string_view events) {
@@ -38,7 +40,10 @@ void StreamRepair::look_at_first(std::string_view events) {
   // An id deeper in, of a tool call, comes behind the choices.
   lacks_id_ = id == std::string_view::npos || (id > event.find(kChoices) && event.find("\"tool_calls\":") < id);
   lacks_role_ = event.find(kRole) == std::string_view::npos;
-  if (lacks_id_) { id_ = unused_id(created_, this); return; }
+  if (lacks_id_) {
+    id_ = unused_id(created_, this);
+    return;
+  }
   auto quote = event.find('"', id + kId.size());
   if (quote != std::string_view::npos) id_ = event.substr(quote + 1, event.find('"', quote + 1) - quote - 1);
 }
@@ -62,7 +67,8 @@ std::string_view StreamRepair::put_right(std::string_view events, bool finished)
         upto = brace + 1;
         repaired_.append(events.substr(at, upto - at)).append("\"id\":").append(json::quoted(id_)).append(",");
       } else {
-        if (add_finish && data == done) repaired_.append(events.substr(at, data - at)).append(finish_event()), at = data;
+        if (add_finish && data == done)
+          repaired_.append(events.substr(at, data - at)).append(finish_event()), at = data;
         repaired_.append(events.substr(at, upto - at));
       }
       at = upto;

@@ -5,9 +5,11 @@
 
 namespace intertie::wire {
 namespace {
-constexpr std::string_view kGood = "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"}}]}\n\n";
+constexpr std::string_view kGood =
+    "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"}}]}\n\n";
 constexpr std::string_view kBare = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"data: {\"}}]}\n\n";
-constexpr std::string_view kStop = "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+constexpr std::string_view kStop =
+    "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 constexpr std::string_view kDone = "data: [DONE]\n\n";
 
 std::string joined(auto... parts) { return (std::string(parts) + ...); }
@@ -33,7 +35,8 @@ TEST(Repair, AddsIdRoleAndFinish) {
   EXPECT_LT(out.find("\"finish_reason\":\"stop\""), out.find("[DONE]"));
   EXPECT_NE(together(out).find("\"content\":\"data: {data: {\""), std::string::npos) << out;
   std::size_t ids = 0;
-  for (auto at = out.find("\"id\":\"chatcmpl-"); at != std::string::npos; at = out.find("\"id\":\"chatcmpl-", at + 1)) ++ids;
+  for (auto at = out.find("\"id\":\"chatcmpl-"); at != std::string::npos; at = out.find("\"id\":\"chatcmpl-", at + 1))
+    ++ids;
   EXPECT_EQ(ids, 4U) << out;
 }
 TEST(Repair, KeepsTheIdThatUpstreamGave) {

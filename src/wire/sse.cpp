@@ -10,7 +10,7 @@
 namespace intertie::wire {
 namespace {
 constexpr std::string_view kMark = "\xEF\xBB\xBF";
-constexpr std::size_t kKept = 64U << 10;   // a carried event larger than this doesn't keep its memory
+constexpr std::size_t kKept = 64U << 10; // a carried event larger than this doesn't keep its memory
 
 bool ends_line(char c) { return c == '\n' || c == '\r'; }
 
@@ -27,7 +27,7 @@ std::size_t whole_events(std::string_view carry, std::string_view bytes) {
     if (!ends_line(bytes[i])) continue;
     char a = before(i, 1);
     if (bytes[i] == '\n' && a == '\r') {
-      if (ends_line(before(i, 2))) return i + 1;   // CR of this CRLF ends an empty line
+      if (ends_line(before(i, 2))) return i + 1; // CR of this CRLF ends an empty line
     } else if (ends_line(a)) {
       return i + 1;
     }
@@ -69,7 +69,7 @@ std::string_view SseFramer::without_mark(std::string_view bytes) {
     bytes.remove_prefix(1);
   }
   if (carry_ == kMark) carry_.clear();
-  else if (bytes.empty()) return bytes;   // perhaps the rest comes
+  else if (bytes.empty()) return bytes; // perhaps the rest comes
   started_ = true;
   return bytes;
 }

@@ -13,7 +13,7 @@ namespace intertie::wire {
 
 class SseFramer {
  public:
-  explicit SseFramer(std::size_t most = 4u << 20) : most_(most) {}  // a longer single event is UpstreamBroken
+  explicit SseFramer(std::size_t most = 4u << 20) : most_(most) {} // a longer single event is UpstreamBroken
   // Adds bytes; returns the longest run of *whole* events now available (possibly empty). The common case — the bytes
   // hold only whole events and nothing was carried — returns a view of `bytes` itself. Valid until the next call.
   Result<std::string_view> feed(std::string_view bytes);
@@ -25,10 +25,10 @@ class SseFramer {
   std::string_view without_mark(std::string_view bytes);
 
   std::size_t most_;
-  bool started_ = false;   // the byte order mark, if any, is behind us
-  bool after_cr_ = false;  // the last event ended with CR: a LF that follows belongs to it
-  std::string carry_;      // the beginning of an event still incomplete
-  std::string joined_;     // what the last feed() returned when it had to be put together
+  bool started_ = false;  // the byte order mark, if any, is behind us
+  bool after_cr_ = false; // the last event ended with CR: a LF that follows belongs to it
+  std::string carry_;     // the beginning of an event still incomplete
+  std::string joined_;    // what the last feed() returned when it had to be put together
 };
 
 // Walks the data of whole events: `DataReader r(events); while (auto data = r.next()) …`. Data lines of one event are
@@ -37,7 +37,7 @@ class DataReader {
  public:
   explicit DataReader(std::string_view events) : rest_(events) {}
   std::optional<std::string_view> next();
-  std::string_view rest() const { return rest_; }   // what comes after the event last returned
+  std::string_view rest() const { return rest_; } // what comes after the event last returned
 
  private:
   std::string_view rest_;

@@ -20,7 +20,7 @@ Strings events_of(const Strings& pieces) {
   SseFramer framer;
   Strings events;
   for (const auto& piece : pieces) {
-    std::string own(piece);   // so that a view kept too long is seen by asan
+    std::string own(piece); // so that a view kept too long is seen by asan
     auto run = framer.feed(own);
     if (!run) return {"FAILED"};
     collect(*run, events);

@@ -57,7 +57,7 @@ struct Fake {
   Modes modes;
   std::string crash, socket, model, key;
   int context = 4096, slots = 1;
-  int death = 0;                       // the signal that comes when the parent dies; known to the first thread only
+  int death = 0; // the signal that comes when the parent dies; known to the first thread only
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<int> busy{0};
   std::atomic<bool> wedged{false};
@@ -87,8 +87,9 @@ bool send_all(int fd, std::string_view text) {
   return true;
 }
 bool answer(int fd, int status, std::string_view body) {
-  return send_all(fd, "HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Type: application/json\r\nContent-Length: " +
-                          std::to_string(body.size()) + "\r\nConnection: close\r\n\r\n" + std::string(body));
+  return send_all(fd, "HTTP/1.1 " + std::to_string(status) +
+                          " X\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+                          "\r\nConnection: close\r\n\r\n" + std::string(body));
 }
 bool chunk(int fd, const std::string& text) {
   std::array<char, 24> size{};
@@ -106,55 +107,79 @@ constexpr std::string_view kTimings =
 void chat(int fd, bool stream) {
   ++fake.busy;
   if (fake.modes.contains("hang")) {
-    if (stream) send_all(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    if (stream)
+      send_all(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
     stay_forever();
   }
   int events = fake.mode("events", 5);
-  bool there = !stream || send_all(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-                                       "Connection: close\r\n\r\n");
+  bool there =
+      !stream || send_all(fd,
+                          "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+                          "Connection: close\r\n\r\n");
   for (int i = 0; i < events && there; ++i) {
     wait(fake.mode("token"));
     if (fake.mode("die", -1) == i) ::raise(SIGKILL);
-    there = stream ? chunk(fd, R"(data: {"id":"f","object":"chat.completion.chunk","created":1,"model":"fake","choices":[{"index":0,"delta":)"
-                               R"({"content":"word "},"finish_reason":null}]})" "\n\n")
-                   : !gone(fd);
+    there =
+        stream
+            ? chunk(
+                  fd,
+                  R"(data: {"id":"f","object":"chat.completion.chunk","created":1,"model":"fake","choices":[{"index":0,"delta":)"
+                  R"({"content":"word "},"finish_reason":null}]})"
+                  "\n\n")
+            : !gone(fd);
   }
   if (!there && fake.modes.contains("stuck-slot")) stay_forever();
-  auto usage = std::string(R"("usage":{"prompt_tokens":12,"completion_tokens":)") + std::to_string(events) + R"(,"total_tokens":)" +
-               std::to_string(12 + events) + "}," + std::string(kTimings);
+  auto usage = std::string(R"("usage":{"prompt_tokens":12,"completion_tokens":)") + std::to_string(events) +
+               R"(,"total_tokens":)" + std::to_string(12 + events) + "}," + std::string(kTimings);
   if (stream && there) {
-    chunk(fd, R"(data: {"id":"f","object":"chat.completion.chunk","created":1,"model":"fake","choices":[{"index":0,"delta":{},)"
-              R"("finish_reason":"stop"}],)" + usage + "}\n\n");
+    chunk(
+        fd,
+        R"(data: {"id":"f","object":"chat.completion.chunk","created":1,"model":"fake","choices":[{"index":0,"delta":{},)"
+        R"("finish_reason":"stop"}],)" +
+            usage + "}\n\n");
     chunk(fd, "data: [DONE]\n\n");
     send_all(fd, "0\r\n\r\n");
   } else if (there) {
-    answer(fd, 200, R"({"id":"f","object":"chat.completion","created":1,"model":"fake","choices":[{"index":0,"message":)"
-                    R"({"role":"assistant","content":"word word word"},"finish_reason":"stop"}],)" + usage + "}");
+    answer(fd, 200,
+           R"({"id":"f","object":"chat.completion","created":1,"model":"fake","choices":[{"index":0,"message":)"
+           R"({"role":"assistant","content":"word word word"},"finish_reason":"stop"}],)" +
+               usage + "}");
   }
   --fake.busy;
   if (fake.modes.contains("wedge")) fake.wedged = true;
 }
 
 void completion(int fd, std::string_view body) {
-  if (fake.modes.contains("broken")) { answer(fd, 500, R"({"error":{"message":"broken"}})"); return; }
+  if (fake.modes.contains("broken")) {
+    answer(fd, 500, R"({"error":{"message":"broken"}})");
+    return;
+  }
   bool grammar = body.find("\"grammar\"") != std::string_view::npos;
-  if (grammar && fake.modes.contains("no-grammar")) { answer(fd, 400, R"({"error":{"message":"Failed to initialize samplers"}})"); return; }
-  auto text = std::string(R"({"content":")") + (grammar ? "a" : "Hello") + R"(","stop":true,)" + std::string(kTimings) + "}";
+  if (grammar && fake.modes.contains("no-grammar")) {
+    answer(fd, 400, R"({"error":{"message":"Failed to initialize samplers"}})");
+    return;
+  }
+  auto text =
+      std::string(R"({"content":")") + (grammar ? "a" : "Hello") + R"(","stop":true,)" + std::string(kTimings) + "}";
   if (body.find("\"stream\":true") == std::string_view::npos) answer(fd, 200, text);
   else answer(fd, 200, "data: " + text + "\n\n");
 }
 
 std::string egress() {
   std::string out = "{";
-  struct Try { const char* name; int family, type; };
-  for (auto [name, family, type] : {Try{"tcp", AF_INET, SOCK_STREAM}, Try{"udp", AF_INET, SOCK_DGRAM}, Try{"tcp6", AF_INET6, SOCK_STREAM},
-                                    Try{"netlink", AF_NETLINK, SOCK_RAW}, Try{"packet", AF_PACKET, SOCK_RAW}, Try{"unix", AF_UNIX, SOCK_STREAM}}) {
+  struct Try {
+    const char* name;
+    int family, type;
+  };
+  for (auto [name, family, type] :
+       {Try{"tcp", AF_INET, SOCK_STREAM}, Try{"udp", AF_INET, SOCK_DGRAM}, Try{"tcp6", AF_INET6, SOCK_STREAM},
+        Try{"netlink", AF_NETLINK, SOCK_RAW}, Try{"packet", AF_PACKET, SOCK_RAW}, Try{"unix", AF_UNIX, SOCK_STREAM}}) {
     int fd = ::socket(family, type, 0);
     int error = fd < 0 ? errno : 0;
     if (fd >= 0) ::close(fd);
     out += (out.size() > 1 ? ",\"" : "\"") + std::string(name) + "\":" + std::to_string(error);
   }
-  int interfaces = 0;                                    // besides loopback
+  int interfaces = 0; // besides loopback
   if (FILE* file = std::fopen("/proc/net/dev", "r"); file != nullptr) {
     std::array<char, 512> line{};
     while (std::fgets(line.data(), line.size(), file) != nullptr)
@@ -169,13 +194,14 @@ std::string environment() {
   ::getrlimit(RLIMIT_CORE, &core);
   auto mask = ::umask(0);
   ::umask(mask);
-  int most = 0;                                          // highest descriptor we did not open ourselves
+  int most = 0; // highest descriptor we did not open ourselves
   if (auto* folder = ::opendir("/proc/self/fd"); folder != nullptr) {
     while (auto* entry = ::readdir(folder)) {
       std::array<char, 256> target{};
       auto path = std::string("/proc/self/fd/") + entry->d_name;
-      if (::readlink(path.c_str(), target.data(), target.size() - 1) > 0 && std::strncmp(target.data(), "socket:", 7) != 0 &&
-          std::strncmp(target.data(), "/proc/", 6) != 0 && std::atoi(entry->d_name) > most)
+      if (::readlink(path.c_str(), target.data(), target.size() - 1) > 0 &&
+          std::strncmp(target.data(), "socket:", 7) != 0 && std::strncmp(target.data(), "/proc/", 6) != 0 &&
+          std::atoi(entry->d_name) > most)
         most = std::atoi(entry->d_name);
     }
     ::closedir(folder);
@@ -190,9 +216,10 @@ std::string environment() {
     std::string_view text = *entry;
     names += (names.empty() ? "\"" : ",\"") + std::string(text.substr(0, text.find('='))) + "\"";
   }
-  return "{\"death\":" + std::to_string(fake.death) + ",\"core\":" + std::to_string(core.rlim_cur) + ",\"umask\":" + std::to_string(mask) +
-         ",\"nice\":" + std::to_string(::getpriority(PRIO_PROCESS, 0)) + ",\"leader\":" + (::getsid(0) == ::getpid() ? "1" : "0") +
-         ",\"highest_fd\":" + std::to_string(most) + ",\"oom\":" + (score[0] != 0 ? score.data() : "0") + ",\"names\":[" + names + "]}";
+  return "{\"death\":" + std::to_string(fake.death) + ",\"core\":" + std::to_string(core.rlim_cur) +
+         ",\"umask\":" + std::to_string(mask) + ",\"nice\":" + std::to_string(::getpriority(PRIO_PROCESS, 0)) +
+         ",\"leader\":" + (::getsid(0) == ::getpid() ? "1" : "0") + ",\"highest_fd\":" + std::to_string(most) +
+         ",\"oom\":" + (score[0] != 0 ? score.data() : "0") + ",\"names\":[" + names + "]}";
 }
 
 void serve(int fd, std::string_view path, std::string_view head, std::string_view body) {
@@ -202,13 +229,20 @@ void serve(int fd, std::string_view path, std::string_view head, std::string_vie
     else answer(fd, 200, R"({"status":"ok"})");
     return;
   }
-  if (!fake.key.empty() && head.find("Bearer " + fake.key) == std::string_view::npos) { answer(fd, 401, R"({"error":{"message":"Invalid API Key"}})"); return; }
+  if (!fake.key.empty() && head.find("Bearer " + fake.key) == std::string_view::npos) {
+    answer(fd, 401, R"({"error":{"message":"Invalid API Key"}})");
+    return;
+  }
   if (path == "/props")
-    answer(fd, 200, R"({"default_generation_settings":{"n_ctx":)" + std::to_string(fake.context / fake.slots / (fake.modes.contains("small") ? 2 : 1)) +
-                        R"(},"total_slots":)" + std::to_string(fake.slots) + R"(,"chat_template_caps":{"supports_tools":true}})");
+    answer(fd, 200,
+           R"({"default_generation_settings":{"n_ctx":)" +
+               std::to_string(fake.context / fake.slots / (fake.modes.contains("small") ? 2 : 1)) +
+               R"(},"total_slots":)" + std::to_string(fake.slots) +
+               R"(,"chat_template_caps":{"supports_tools":true}})");
   else if (path == "/slots") {
     std::string out = "[";
-    for (int i = 0; i < fake.slots; ++i) out += std::string(i > 0 ? "," : "") + R"({"is_processing":)" + (i < fake.busy ? "true}" : "false}");
+    for (int i = 0; i < fake.slots; ++i)
+      out += std::string(i > 0 ? "," : "") + R"({"is_processing":)" + (i < fake.busy ? "true}" : "false}");
     answer(fd, 200, out + "]");
   } else if (path == "/completion") completion(fd, body);
   else if (path == "/v1/chat/completions") chat(fd, body.find("\"stream\":true") != std::string_view::npos);
@@ -223,10 +257,14 @@ void connection(int fd) {
   std::size_t head_end = std::string::npos, length = 0;
   while (head_end == std::string::npos || text.size() < head_end + 4 + length) {
     auto got = ::recv(fd, buffer.data(), buffer.size(), 0);
-    if (got <= 0) { ::close(fd); return; }
+    if (got <= 0) {
+      ::close(fd);
+      return;
+    }
     text.append(buffer.data(), static_cast<std::size_t>(got));
     if (head_end == std::string::npos && (head_end = text.find("\r\n\r\n")) != std::string::npos)
-      if (auto at = text.find("Content-Length: "); at != std::string::npos && at < head_end) length = std::strtoul(text.c_str() + at + 16, nullptr, 10);
+      if (auto at = text.find("Content-Length: "); at != std::string::npos && at < head_end)
+        length = std::strtoul(text.c_str() + at + 16, nullptr, 10);
   }
   auto path = text.substr(text.find(' ') + 1);
   path.resize(path.find(' '));
@@ -252,15 +290,22 @@ void misbehave_at_start() {
     std::fprintf(stderr, "%s\n", std::string(message).c_str());
     std::exit(1);
   }
-  if (fake.modes.contains("signal")) {                   // without a sanitizer that would catch it
+  if (fake.modes.contains("signal")) { // without a sanitizer that would catch it
     ::signal(fake.mode("signal"), SIG_DFL);
     ::raise(fake.mode("signal"));
   }
   if (fake.modes.contains("oom") && fake.context > fake.mode("oom")) ::raise(SIGKILL);
   static std::atomic<int> terms{0};
   if (fake.modes.contains("stone")) ::signal(SIGTERM, SIG_IGN);
-  if (fake.modes.contains("deaf")) ::signal(SIGTERM, [](int) { if (++terms == 2) ::_exit(1); });
-  if (fake.modes.contains("leave")) std::thread([] { wait(fake.mode("leave")); std::_Exit(0); }).detach();
+  if (fake.modes.contains("deaf"))
+    ::signal(SIGTERM, [](int) {
+      if (++terms == 2) ::_exit(1);
+    });
+  if (fake.modes.contains("leave"))
+    std::thread([] {
+      wait(fake.mode("leave"));
+      std::_Exit(0);
+    }).detach();
 }
 } // namespace
 

@@ -58,7 +58,10 @@ std::string unescape(std::string_view text) {
   while (!text.empty()) {
     char c = text.front();
     text.remove_prefix(1);
-    if (c != '\\' || text.empty()) { out += c; continue; }
+    if (c != '\\' || text.empty()) {
+      out += c;
+      continue;
+    }
     if (text.starts_with("rep(")) {
       int times = 0;
       auto [end, error] = std::from_chars(text.data() + 4, text.data() + text.size(), times);
@@ -78,7 +81,7 @@ std::string unescape(std::string_view text) {
     } else {
       constexpr std::string_view kNames = "nrt0\\", kBytes{"\n\r\t\0\\", 5};
       std::size_t at = kNames.find(c);
-      if (at == std::string_view::npos) (out += '\\') += c;   // not ours: JSON's
+      if (at == std::string_view::npos) (out += '\\') += c; // not ours: JSON's
       else out += kBytes[at];
     }
   }

@@ -11,8 +11,8 @@
 
 namespace intertie::golden {
 namespace {
-constexpr std::array<std::string_view, 9> kPositions{"system", "user", "assistant", "tool-result", "tool-argument",
-                                                     "tool-definition", "name", "metadata", "unknown"};
+constexpr std::array<std::string_view, 9> kPositions{
+    "system", "user", "assistant", "tool-result", "tool-argument", "tool-definition", "name", "metadata", "unknown"};
 std::string_view position(Position p) { return kPositions.at(static_cast<std::size_t>(p)); }
 
 std::string with_padding(std::string_view input) {
@@ -151,8 +151,16 @@ std::string clear(std::string_view arguments, std::string_view input) {
 }
 
 constexpr std::array kVerbs = std::to_array<Verb>({
-    {"ask", ask}, {"refusal", refusal}, {"events", events}, {"answer", answer}, {"aggregate", aggregate},
-    {"as-events", as_events}, {"failure", failure}, {"mark", mark}, {"scan", scan}, {"clear", clear},
+    {"ask", ask},
+    {"refusal", refusal},
+    {"events", events},
+    {"answer", answer},
+    {"aggregate", aggregate},
+    {"as-events", as_events},
+    {"failure", failure},
+    {"mark", mark},
+    {"scan", scan},
+    {"clear", clear},
 });
 } // namespace
 
