@@ -86,8 +86,8 @@ def main() -> int:
     flags = compile_flags(options.build)
     wrong, snippets, configs = [], [], 0
     dev_verbs = {"test", *re.search(r'^    (setup \|.*)\) "\$verb"', (ROOT / "dev").read_text(), re.M)[1].split(" | ")}
-    completion = ROOT / "share/completions/intertie.bash"
-    cli_verbs = set(re.search(r'^  local verbs="([^"]+)"', completion.read_text(), re.M)[1].split()) if completion.exists() else set()
+    completion = subprocess.run([options.binary, "completion", "bash"], capture_output=True, text=True, check=True).stdout
+    cli_verbs = set(re.search(r'^  local verbs="([^"]+)"', completion, re.M)[1].split())
     for document in documents():
         text = document.read_text()
         snippets += [(document, line, code) for line, code in blocks(text, "cpp")]

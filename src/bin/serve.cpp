@@ -1,6 +1,7 @@
 // intertie serve: the daemon. Reads as a composition list: harden, ledger, engines, state, workers, then wait for signals
 // and changed configuration, then everything in reverse.
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/inotify.h>
@@ -185,6 +186,7 @@ int serve(const Options& options, config::Config config) {
 
   fmt::print(stderr, "listening on http://{}:{}\n", config.server.address, threads.front()->server.port());
   if (!config.server.socket.empty()) fmt::print(stderr, "listening on unix:{}\n", config.server.socket);
+  ::malloc_trim(0); // what start-up needed once goes back
   notify_systemd("READY=1");
   while (wakes.wait() == Wakes::What::Reload) reload(state, options);
 

@@ -210,7 +210,7 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
       if (version >= 1) {
         auto row = old->prepare(
             "INSERT INTO receipts VALUES('0000000000001',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,NULL,"
-            "'[]',0,0,0,0,NULL,1,0,5,'','[]','[]','[]')");
+            "'[]',0,0,0,0,NULL,1,0,5,'','[]',7)");
         ASSERT_TRUE(row.has_value()) << row.error().message;
         ASSERT_TRUE(row->run().has_value());
       }
@@ -219,6 +219,25 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
     ASSERT_TRUE(Ledger::open(file).has_value());
     EXPECT_EQ(recent_json(file, 9, std::nullopt)->size(), version >= 1 ? 1U : 0U);
   }
+}
+
+TEST_F(LedgerTest, ReceiptsJudgedAlikeShareOneExplanation) {
+  auto ledger = open();
+  for (std::uint64_t n = 0; n < 6; ++n) {
+    auto r = receipt(spread(1) + n);
+    r.explain_key = n < 4 ? 7 : 8;
+    if (n == 1 || n == 2) r.explain = nullptr; // told a moment ago
+    ledger->post(std::move(r));
+    if (n == 1) ledger->flush(); // a new batch knows it all the same
+  }
+  ledger->flush();
+  auto rows = recent_json(file_, 10, std::nullopt);
+  ASSERT_EQ(rows->size(), 6U);
+  for (const auto& row : *rows) EXPECT_NE(row.find("number 2 in line"), std::string::npos) << row;
+  auto database = store::Database::open(file_, store::Mode::ReadOnly);
+  auto count = database->prepare("SELECT count(*) FROM explanations");
+  ASSERT_TRUE(count->step().value());
+  EXPECT_EQ(count->integer(0), 2);
 }
 
 // The columns are an allow-list: a receipt has no field that could hold a prompt, an answer or a matched text.
@@ -231,7 +250,10 @@ TEST_F(LedgerTest, NoColumnHoldsContent) {
       columns->text(0),
       "id at_ms endpoint caller asked_model provider model place stream outcome status data_class findings "
       "prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us first_token_us total_us policy legs "
-      "judged counterfactuals");
+      "explanation");
+  auto sentences = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('explanations')");
+  ASSERT_TRUE(sentences->step().value());
+  EXPECT_EQ(sentences->text(0), "key judged counterfactuals"); // rendered from codes, numbers and configured names
 }
 
 TEST(Prices, TheFileInShareIsTheOneBuiltIn) {

@@ -32,9 +32,10 @@ TEST(Arguments, ContextAndThreadsHaveLimits) {
   small.context = 512;
   EXPECT_EQ(plan_child({}, {}, small, "", 1).fit.context, 512U);
   EXPECT_EQ(plan_child({}, {}, small, "", 1).threads, 1);
-  EXPECT_EQ(plan_child({}, {}, small, "", 1, 800).fit.batch, 256U);
-  EXPECT_EQ(plan_child({}, {}, small, "", 1, 400).fit.batch, 128U);
-  EXPECT_EQ(plan_child({}, {}, small, "", 1, 20).fit.batch, 64U);
+  EXPECT_EQ(plan_child({}, {}, small, "", 1, 1500).fit.batch, 256U);
+  EXPECT_EQ(plan_child({}, {}, small, "", 1, 800).fit.batch, 128U);
+  EXPECT_EQ(plan_child({}, {}, small, "", 1, 400).fit.batch, 64U);
+  EXPECT_EQ(plan_child({}, {}, small, "", 1, 20).fit.batch, 32U);
   Settings dedicated;
   dedicated.dedicated = true;
   EXPECT_EQ(plan_child(dedicated, {}, small, "", 8).threads, 8);

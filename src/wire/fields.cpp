@@ -90,15 +90,17 @@ void BodyEdits::remove(std::string_view key) {
 
 std::vector<Edit> BodyEdits::edits() const {
   std::vector<Edit> out;
+  auto changes = changes_;
+  std::ranges::sort(changes, {}, &Change::field); // in the order of the bytes
   std::size_t gone = 0;
-  for (const auto& change : changes_) gone += change.removed ? 1U : 0U;
+  for (const auto& change : changes) gone += change.removed ? 1U : 0U;
   auto open = static_cast<std::uint32_t>(body_.find('{') + 1);
   if (!added_.empty()) {
     std::string text = added_;
     if (gone == fields_.size()) text.pop_back(); // nothing follows: no comma
     out.push_back({open, open, text});
   }
-  for (const auto& change : changes_) {
+  for (const auto& change : changes) {
     if (!change.removed) {
       out.push_back(
           {change.field->key.begin - 1, change.field->value.end, json::quoted(change.key) + ":" + change.value});
@@ -115,7 +117,6 @@ std::vector<Edit> BodyEdits::edits() const {
     std::uint32_t end = change.field->value.end;
     if (index + 1 < fields_.size() && later) end = fields_[index + 1].key.begin - 1;
     else if (index > 0) begin = fields_[index - 1].value.end;
-    if (!out.empty() && out.back().end > begin && out.back().begin >= open) begin = out.back().end;
     out.push_back({begin, end, {}});
   }
   std::ranges::sort(out, {}, &Edit::begin);
