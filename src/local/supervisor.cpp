@@ -139,7 +139,9 @@ void Supervisor::rescan() {
 }
 
 ChildPlan Supervisor::plan_for(const Model& model) const {
-  auto plan = plan_child(settings_, model.flags, model.entry.model, model.entry.file, cores_, model.rates.prompt);
+  // A guessed speed may be three times too good; a batch that is too long can't be cancelled in time.
+  double rate = model.rates.measured ? model.rates.prompt : model.rates.prompt / 3;
+  auto plan = plan_child(settings_, model.flags, model.entry.model, model.entry.file, cores_, rate);
   plan.name = model.entry.name;
   if (model.halved) plan.fit.context = std::max(256U, plan.fit.context / 2);
   return plan;
