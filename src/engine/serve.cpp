@@ -241,11 +241,12 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
         {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust, budget};
     auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
-    if (reachable == nullptr && may_run_again(end, call, reply)) {
-      // The child died under it and no byte was delivered: once more, when its supervisor has another ready.
+    // The child died under it and no byte was delivered: again, when its supervisor has another ready. Twice at most: once for
+    // the answer that broke, once for a connection to a child that was already dying.
+    for (int again = 0; again < 2 && reachable == nullptr && may_run_again(end, call, reply); ++again) {
       reply.restart();
-      if (auto again = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
-        end = co_await run_leg(call, std::move(*again), target, keepalive_after, reply, opener);
+      if (auto once_more = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
+        end = co_await run_leg(call, std::move(*once_more), target, keepalive_after, reply, opener);
     }
     auto now = call.clock.now();
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);

@@ -43,6 +43,7 @@ class Slot final : public provider::LocalSlot {
   const Secret& api_key() const override { return lease_.api_key(); }
   void progress() override { lease_.progress(); }
   void pausing() override { lease_.pausing(); }
+  void refused() override { lease_.refused(); }
   void finished(const Timings& timings) override { lease_.finished(timings); }
 
  private:

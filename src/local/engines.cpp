@@ -41,6 +41,9 @@ void Lease::progress() {
 void Lease::pausing() {
   if (slot_) slot_->hold->grant->last_event.store(kPausing, std::memory_order_relaxed);
 }
+void Lease::refused() {
+  if (slot_) slot_->hold->grant->refused = true;
+}
 void Lease::finished(const Timings& timings) {
   if (!slot_) return;
   slot_->hold->grant->timings = timings;

@@ -79,6 +79,7 @@ class Lease {
   const Secret& api_key() const { return key_; }
   void progress(); // an event arrived, or we wait for one again: feeds the watchdog (cheap)
   void pausing();  // until the next progress() we don't read (a slow client): no silence of the child
+  void refused();  // the child accepted no connection: it is replaced before anyone else gets a slot
   void finished(const Timings& timings); // measured speeds, for the estimates
 
  private:

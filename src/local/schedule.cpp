@@ -140,6 +140,8 @@ void Supervisor::release(const std::shared_ptr<Grant>& grant) {
   } else {
     run.suspects.emplace_back(now + limits_.suspect, static_cast<int>(run.suspects.size()));
   }
+  // A dying child closes its socket some time before its exit can be seen.
+  if (grant->refused && run.stuck.empty()) run.stuck = "it accepts no connections";
   run.pulse.cancel();
   grant_waiting(*model);
   schedule();
@@ -151,7 +153,7 @@ void Supervisor::grant_waiting(Model& model) {
   auto& run = *model.run;
   // Dead, though we haven't been told yet: whoever waits gets a slot of the next one.
   pollfd exit{run.child.exit_fd(), POLLIN, 0};
-  if (::poll(&exit, 1, 0) > 0) return;
+  if (!run.stuck.empty() || ::poll(&exit, 1, 0) > 0) return;
   while (!model.waiting.empty() && run.grants.size() < run.plan.fit.slots) {
     if (run.used() >= run.plan.fit.slots) { // a person comes before our measurements
       if (run.calibration->now) run.calibration->now();

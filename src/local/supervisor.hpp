@@ -64,6 +64,7 @@ struct Grant {
   TimePoint granted;
   std::atomic<std::int64_t> last_event{0}; // ns of the steady clock
   bool finished = false;                   // written before the slot is given back
+  bool refused = false;                    // the child accepted no connection; likewise
   Timings timings{};
 };
 

@@ -114,6 +114,7 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view 
   auto reply = co_await client_.send(endpoint, request, call, timeouts);
   if (!reply) {
     auto failure = std::move(reply).error();
+    if (failure.kind == FailureKind::Unavailable) slot->refused();
     // A child that dies takes its connections along; its supervisor starts another.
     if (failure.fault == Fault::Transient || failure.fault == Fault::BrokenAnswer) failure.fault = Fault::LocalResource;
     co_return std::unexpected(of_provider("the local engine", std::move(failure)));

@@ -25,6 +25,7 @@ class LocalSlot {
   virtual const Secret& api_key() const = 0;
   virtual void progress() = 0;                       // an event came, or we wait for one: the watchdog's food
   virtual void pausing() = 0;                        // the client is slow: until progress() silence is ours
+  virtual void refused() = 0;                        // no connection was accepted: the child must be replaced
   virtual void finished(const Timings& timings) = 0; // measured speeds
 };
 using AcquireLocal = std::function<Task<Result<std::unique_ptr<LocalSlot>>>(std::string model, Call& call)>;
