@@ -1,3 +1,4 @@
+// links: config
 // Any bytes as a configuration: a Config or a message with a position, never a crash; what is shown reads back the same.
 #include <cstdint>
 #include <cstdlib>

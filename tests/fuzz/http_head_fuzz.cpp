@@ -1,3 +1,4 @@
+// links: net
 // Heads and chunked bodies as a hostile peer would send them. First byte: what is fed; second: where the input is cut. Any
 // cut must give the same verdict and the same bytes.
 #include <cstdint>
