@@ -64,7 +64,7 @@ void State::refresh() {
 void State::load_prices() {
   auto table = ledger::PriceTable::load(config_.get()->paths.prices_file);
   if (!table) log::error("{}; the built-in prices are used", table.error().message);
-  prices_ = std::make_shared<const ledger::PriceTable>(table ? std::move(*table) : ledger::PriceTable::built_in());
+  prices_ = std::make_shared<const ledger::PriceTable>(table ? *table : ledger::PriceTable::built_in());
 }
 
 void State::rebuild() {
