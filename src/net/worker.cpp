@@ -67,7 +67,7 @@ void Buffer::grow(std::size_t capacity) {
   if (capacity <= capacity_) return;
   char* data = allocate(capacity);
   std::size_t used = size;
-  if (used > 0) std::memcpy(data, data_, used);
+  if (data_ != nullptr && used > 0) std::memcpy(data, data_, used);
   drop();
   data_ = data;
   capacity_ = capacity;
