@@ -52,24 +52,20 @@ int try_to_write(const std::string& folder) {
   return 0;
 }
 
-WallTime time_of(CallId id) {
-  constexpr std::int64_t kEpochMs = 1704067200000; // core/id: milliseconds since 2024-01-01 above 23 random bits
-  return WallTime{milliseconds{static_cast<std::int64_t>(id.value >> 23) + kEpochMs}};
-}
-
 std::string day(WallTime at) {
   auto date = std::chrono::year_month_day{std::chrono::floor<std::chrono::days>(at)};
   return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
                      static_cast<unsigned>(date.day()));
 }
 
-std::string newest_receipt_id(const std::string& file) {
+std::optional<CallId> newest_receipt_id(const std::string& file) {
   auto database = store::Database::open(file, store::Mode::ReadOnly);
   if (!database) return {};
   auto rows = database->prepare("SELECT id FROM receipts ORDER BY id DESC LIMIT 1");
   if (!rows) return {};
   auto there = rows->step();
-  return there && *there ? rows->text(0) : std::string{};
+  if (!there || !*there) return {};
+  return CallId{static_cast<std::uint64_t>(rows->integer(0))};
 }
 
 } // namespace
@@ -196,7 +192,7 @@ Verdict check_clock(const World& world) {
             fmt::format("the clock says {}, but this program was built on {}: certificates will be refused",
                         day(world.now), day(world.built)),
             fix};
-  auto newest = parse_call_id(newest_receipt_id(world.paths.receipts_file));
+  auto newest = newest_receipt_id(world.paths.receipts_file);
   if (newest && time_of(*newest) > world.now + kTolerated)
     return {
         Level::Fail,

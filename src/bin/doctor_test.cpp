@@ -399,10 +399,10 @@ TEST_F(Doctor, ClockBehind) {
   expect_ok("clock");
   auto database = store::Database::open(world_.paths.receipts_file, store::Mode::ReadWrite);
   ASSERT_TRUE(database) << database.error().message;
-  ASSERT_TRUE(database->execute("CREATE TABLE receipts (id TEXT)"));
+  ASSERT_TRUE(database->execute("CREATE TABLE receipts (id INTEGER PRIMARY KEY)"));
   auto insert = database->prepare("INSERT INTO receipts VALUES (?1)");
   ASSERT_TRUE(insert);
-  insert->bind(1, to_string(make_call_id(world_.now + std::chrono::days{40})));
+  insert->bind(1, static_cast<std::int64_t>(make_call_id(world_.now + std::chrono::days{40}).value));
   ASSERT_TRUE(insert->run());
   expect_found("clock", Level::Fail, "newest receipt");
 }

@@ -26,6 +26,10 @@ CallId make_call_id(WallTime now) {
   return CallId{(ms << kRandomBits) | low};
 }
 
+WallTime time_of(CallId id) {
+  return WallTime{milliseconds{static_cast<std::int64_t>(id.value >> kRandomBits) + kEpochMs}};
+}
+
 std::string to_string(CallId id) {
   std::string text(kDigits, '0');
   auto value = id.value;
@@ -38,7 +42,7 @@ std::optional<CallId> parse_call_id(std::string_view text) {
   std::uint64_t value = 0;
   for (char c : text) {
     int digit = digit_value(c);
-    if (digit < 0) return std::nullopt;
+    if (digit < 0 || (value >> 59) != 0) return std::nullopt; // 13 digits could hold 65 bits
     value = (value << 5) | static_cast<std::uint64_t>(digit);
   }
   return CallId{value};

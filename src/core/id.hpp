@@ -15,7 +15,8 @@ struct CallId {
   std::uint64_t value = 0;
   auto operator<=>(const CallId&) const = default;
 };
-CallId make_call_id(WallTime now);                     // thread-safe
-std::string to_string(CallId id);                      // 13 characters
+CallId make_call_id(WallTime now); // thread-safe
+WallTime time_of(CallId id);
+std::string to_string(CallId id); // 13 characters
 std::optional<CallId> parse_call_id(std::string_view); // accepts lower case, O for 0, I and L for 1
 } // namespace intertie

@@ -32,11 +32,9 @@ void Histogram::render(std::string& out, std::string_view name) const {
                  static_cast<double>(read(sum_us_)) / 1e6);
 }
 
-void Metrics::count(const ledger::Receipt& receipt) {
-  std::size_t place = kPlaces - 1;
-  if (!receipt.legs.empty() && receipt.legs.back().failure.empty())
-    place = static_cast<std::size_t>(receipt.legs.back().place);
-  raise(requests_[place][static_cast<std::size_t>(receipt.outcome)]);
+void Metrics::count(const ledger::Receipt& receipt, ledger::Outcome outcome, std::optional<Place> answered_at) {
+  std::size_t place = answered_at ? static_cast<std::size_t>(*answered_at) : kPlaces - 1;
+  raise(requests_[place][static_cast<std::size_t>(outcome)]);
   raise(input_tokens_[place], receipt.usage.prompt_tokens);
   raise(output_tokens_[place], receipt.usage.completion_tokens);
   raise(micro_usd_[place], static_cast<std::uint64_t>(receipt.micro_usd));

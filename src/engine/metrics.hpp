@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/place.hpp"
@@ -26,7 +27,7 @@ class Histogram {
 
 class Metrics {
  public:
-  void count(const ledger::Receipt& receipt);
+  void count(const ledger::Receipt& receipt, ledger::Outcome outcome, std::optional<Place> answered_at);
   void started() { in_flight_.fetch_add(1, std::memory_order_relaxed); }
   void ended() { in_flight_.fetch_sub(1, std::memory_order_relaxed); }
   std::int64_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }

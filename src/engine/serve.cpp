@@ -25,10 +25,19 @@ struct Judgement {
   route::Signals signals;
   route::Plan plan;
 };
+// A leg of the Plan that was run, and how it ended.
+struct Tried {
+  const route::Leg* leg;
+  std::string_view failure; // Fault's name, empty when it answered
+  std::string failure_message;
+};
 // What one request carries from pass to pass.
 struct Passage : Judgement {
   std::uint64_t versions = 0; // of policy and catalogue
+  std::uint64_t judged_key = 0;
   guard::Findings findings;
+  TimePoint decided{};
+  std::vector<Tried> tried;
   ledger::Receipt receipt;
 };
 
@@ -45,8 +54,8 @@ void gather(Passage& p, const Call& call, const Ask& ask, const Asked& asked, co
   p.signals.max_output_tokens = ask.max_tokens.value_or(0);
   p.signals.needs = ask.needs;
   p.signals.hints = asked.hints;
-  p.signals.deadline = call.left();
-  p.candidates = p.catalogue->candidates(p.signals.wish, call.clock.now(), p.made_up);
+  p.signals.deadline = std::chrono::duration_cast<milliseconds>(call.deadline - call.started);
+  p.candidates = p.catalogue->candidates(p.signals.wish, call.started, p.made_up);
 }
 
 // Only some candidates of a named model are judged; whoever mistypes one wants to hear of all.
@@ -72,82 +81,64 @@ void decide(Passage& p, const Ask& ask) {
   if (p.plan.refusal && p.plan.refusal->code == "model_not_found") suggest(p, ask);
 }
 
-ledger::Receipt open_receipt(const Passage& p, const Call& call, const Ask& ask, const Asked& asked,
-                             const Clock& clock) {
-  ledger::Receipt r;
-  r.id = call.id;
-  r.at = clock.wall();
-  r.endpoint = asked.endpoint;
-  r.caller = asked.caller;
-  r.asked_model = ask.model.substr(0, 200);
-  r.stream = ask.stream;
-  r.data_class = p.plan.data_class;
-  r.class_known = p.plan.class_known;
-  p.policy->digest.copy(r.policy_digest.data(), r.policy_digest.size());
-  r.decide_us = micros_between(call.started, clock.now());
-  return r;
-}
-
 const Catalogue::Entry& entry_of(const Judgement& p, std::uint16_t id) {
   return id < p.catalogue->entries().size() ? p.catalogue->entries()[id] : *p.made_up;
 }
 
-// All that explain() reads, hashed (splitmix64's finaliser between the words).
-std::uint64_t explain_key(const Passage& p, std::string_view asked_model) {
-  std::uint64_t hash = 0x9E3779B97F4A7C15;
-  auto mix = [&hash](std::uint64_t word) {
-    hash = (hash ^ word) * 0xBF58476D1CE4E5B9;
-    hash ^= hash >> 31;
-  };
+// Hashes words one after the other (splitmix64's finaliser between them).
+class Key {
+ public:
+  void mix(std::uint64_t word) {
+    hash_ = (hash_ ^ word) * 0xBF58476D1CE4E5B9;
+    hash_ ^= hash_ >> 31;
+  }
+  void mix(std::string_view text) { mix(std::hash<std::string_view>{}(text)); }
+  std::uint64_t value() const { return hash_; }
+
+ private:
+  std::uint64_t hash_ = 0x9E3779B97F4A7C15;
+};
+
+// All that the judgement's sentences are made of. 0 when nothing else can be like it.
+std::uint64_t judged_key(const Passage& p, std::string_view asked_model) {
   static const std::uint64_t kProcess = make_call_id(SystemClock{}.wall()).value; // versions count from each start
-  mix(kProcess);
-  mix(p.versions);
-  for (const auto& c : p.candidates) mix((std::uint64_t{c.id} << 8) | static_cast<std::uint64_t>(c.condition));
+  if (p.made_up) return 0;
+  Key key;
+  key.mix(kProcess);
+  key.mix(p.versions);
+  for (const auto& c : p.candidates) key.mix((std::uint64_t{c.id} << 8) | static_cast<std::uint64_t>(c.condition));
   for (const auto& r : p.plan.reasons) {
-    mix((std::uint64_t{r.candidate} << 8) | static_cast<std::uint64_t>(r.code));
-    mix(static_cast<std::uint64_t>(r.a));
-    mix(static_cast<std::uint64_t>(r.b));
+    key.mix((std::uint64_t{r.candidate} << 8) | static_cast<std::uint64_t>(r.code));
+    key.mix(static_cast<std::uint64_t>(r.a));
+    key.mix(static_cast<std::uint64_t>(r.b));
   }
   const auto& s = p.signals;
   for (std::uint64_t word :
        {std::uint64_t{s.prompt_tokens}, std::uint64_t{s.max_output_tokens}, std::uint64_t(s.wish.wish),
         std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
         std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
-    mix(word);
-  mix(std::hash<std::string_view>{}(asked_model));
-  return p.made_up ? 0 : hash;
+    key.mix(word);
+  key.mix(asked_model);
+  return key.value();
 }
 
-// Explains on the ledger's thread, after the request is gone: what the wish looks into moves along.
-struct Explained {
-  Explained(Judgement judgement, const std::string& asked_model) : p(std::move(judgement)), asked(asked_model) {
-    p.signals.wish = route::parse_model_name(asked, p.catalogue->provider_names());
+// The same of the whole Story: what came of the judgement, too.
+std::uint64_t story_key(const Passage& p, const Ask& ask, const Asked& asked, ledger::Outcome outcome, int status) {
+  if (p.judged_key == 0) return 0;
+  Key key;
+  key.mix(p.judged_key);
+  key.mix(asked.endpoint);
+  key.mix(asked.caller);
+  key.mix((static_cast<std::uint64_t>(outcome) << 32) | (static_cast<std::uint64_t>(status) << 1) |
+          static_cast<std::uint64_t>(ask.stream));
+  for (const auto& finding : p.findings.list) key.mix(std::uint64_t{finding.detector});
+  for (const auto& tried : p.tried) {
+    key.mix(std::uint64_t{tried.leg->candidate});
+    if (tried.failure.empty()) continue;
+    key.mix(tried.failure);
+    key.mix(tried.failure_message);
   }
-  ledger::Explanation operator()() const {
-    ledger::Explanation out;
-    for (const auto& reason : p.plan.reasons) {
-      const auto& facts = entry_of(p, reason.candidate).facts;
-      bool chosen =
-          std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
-      out.judged.push_back({facts.provider, facts.name, facts.place, chosen, std::string(route::to_string(reason.code)),
-                            route::render(reason, facts)});
-    }
-    out.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
-    return out;
-  }
-  Judgement p;
-  std::string asked;
-};
-
-// The judgement of this request as the ledger wants it: nothing when it has been told the same a moment ago.
-ledger::Explain explain(Passage& p, const Ask& ask, Services& services) {
-  constexpr seconds kTellAgain{1};
-  auto key = p.receipt.explain_key;
-  auto now = services.clock.now();
-  if (key != 0 && key == services.judged_key && now - services.explained_at < kTellAgain) return nullptr;
-  services.explained_at = now;
-  auto explained = std::make_shared<const Explained>(static_cast<Judgement&&>(p), ask.model);
-  return std::make_shared<const std::function<ledger::Explanation()>>([explained] { return (*explained)(); });
+  return key.value();
 }
 
 std::vector<std::string> name_findings(const guard::Findings& findings) {
@@ -163,6 +154,42 @@ std::vector<std::string> name_findings(const guard::Findings& findings) {
   return out;
 }
 
+// Tells the Story on the ledger's thread, after the request is gone.
+struct Told {
+  Told(Passage&& passage, const Ask& ask, const Asked& asked, ledger::Outcome outcome, int status)
+      : p(static_cast<Judgement&&>(passage)), tried(std::move(passage.tried)) {
+    story.endpoint = asked.endpoint;
+    story.caller = asked.caller;
+    story.asked_model = ask.model.substr(0, 200); // the wish looks into it
+    story.stream = ask.stream;
+    story.outcome = outcome;
+    story.status = status;
+    story.data_class = p.plan.data_class;
+    story.class_known = p.plan.class_known;
+    story.finding_types = name_findings(passage.findings);
+  }
+  ledger::Story operator()() {
+    p.signals.wish = route::parse_model_name(story.asked_model, p.catalogue->provider_names());
+    story.policy_digest = p.policy->digest.substr(0, 16);
+    for (auto& one : tried)
+      story.legs.push_back({one.leg->model->provider, one.leg->model->name, one.leg->model->place,
+                            std::string(route::to_string(one.leg->why)), std::string(one.failure),
+                            std::move(one.failure_message)});
+    for (const auto& reason : p.plan.reasons) {
+      const auto& facts = entry_of(p, reason.candidate).facts;
+      bool chosen =
+          std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
+      story.judged.push_back({facts.provider, facts.name, facts.place, chosen,
+                              std::string(route::to_string(reason.code)), route::render(reason, facts)});
+    }
+    story.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
+    return std::move(story);
+  }
+  Judgement p;
+  std::vector<Tried> tried; // its legs are in p.plan, whose buffer moved along
+  ledger::Story story;
+};
+
 std::string render_sentence(const Judgement& p, const route::Leg& leg) {
   for (const auto& reason : p.plan.reasons)
     if (reason.candidate == leg.candidate) return route::render(reason, *leg.model);
@@ -176,24 +203,21 @@ std::string header_safe(std::string text) {
   return text;
 }
 
-// The first leg's sentence is most often the last request's.
+// The first leg's sentence is most often that of a request just before.
 std::shared_ptr<const std::string> reason_sentence(const Passage& p, const route::Leg& leg, Services& services) {
+  auto& known = services.sentences[p.judged_key % services.sentences.size()];
   bool first = &leg == p.plan.legs.data();
-  auto key = p.receipt.explain_key;
-  if (first && key != 0 && key == services.sentence_key) return services.sentence;
+  if (first && p.judged_key != 0 && p.judged_key == known.key) return known.sentence;
   auto sentence = std::make_shared<const std::string>(header_safe(render_sentence(p, leg)));
-  if (first) {
-    services.sentence = sentence;
-    services.sentence_key = key;
-  }
+  if (first) known = {p.judged_key, sentence};
   return sentence;
 }
 
-void keep_health(const Reachable* reachable, const std::optional<Failure>& failure, const Call& call, TimePoint now) {
+void keep_health(const Reachable* reachable, const std::optional<Failure>& failure, const Call& call) {
   if (reachable == nullptr || call.cancellation.reason() == CancelReason::ClientGone) return;
   if (failure && facts(failure->fault).hard_down)
     log::error("{}; it is out of use until the configuration changes", failure->message);
-  if (failure) reachable->health->failed(*failure, now);
+  if (failure) reachable->health->failed(*failure, call.clock.now());
   else reachable->health->succeeded();
 }
 
@@ -235,8 +259,9 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     }
     const auto& entry = entry_of(p, leg.candidate);
     const auto* reachable = p.catalogue->remote(entry);
-    auto begun = call.clock.now();
-    auto budget = std::chrono::duration_cast<milliseconds>(call.left() * double{leg.deadline_share});
+    auto begun = p.tried.empty() ? p.decided : call.clock.now();
+    auto left = std::chrono::duration_cast<milliseconds>(std::max(call.deadline - begun, {}));
+    auto budget = std::chrono::duration_cast<milliseconds>(left * double{leg.deadline_share});
     reply.answering(
         {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust, budget};
@@ -248,28 +273,41 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
       if (auto once_more = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
         end = co_await run_leg(call, std::move(*once_more), target, keepalive_after, reply, opener);
     }
-    auto now = call.clock.now();
-    if (!end.client_gone) keep_health(reachable, end.failure, call, now);
+    if (!end.client_gone) keep_health(reachable, end.failure, call);
     settle_receipt(p.receipt, end, ask, *leg.model);
-    auto& tried = p.receipt.legs.emplace_back();
-    tried = {leg.model->provider,
-             leg.model->name,
-             leg.model->place,
-             std::string(route::to_string(leg.why)),
-             {},
-             {},
-             end.first_token_us,
-             micros_between(begun, now)};
     if (end.first_token_us > 0 && p.receipt.first_token_us == 0)
       p.receipt.first_token_us = micros_between(call.started, begun) + end.first_token_us;
+    p.tried.push_back({&leg, {}, {}});
     failure = std::move(end.failure);
+    bool only = !failure && p.tried.size() == 1; // its times are the request's
+    if (!only) p.receipt.leg_times.push_back({end.first_token_us, micros_between(begun, call.clock.now())});
     if (!failure) co_return std::nullopt;
-    tried.failure = end.client_gone ? "client_gone" : facts(failure->fault).name;
-    tried.failure_message = failure->message;
+    p.tried.back().failure = end.client_gone ? "client_gone" : facts(failure->fault).name;
+    p.tried.back().failure_message = failure->message;
     if (end.client_gone || call.cancellation.cancelled() || reply.committed() || !facts(failure->fault).next_leg) break;
     reply.restart();
   }
   co_return failure;
+}
+
+// Where the answer came from, if it did.
+std::optional<Place> answered_at(const Passage& p) {
+  if (p.tried.empty() || !p.tried.back().failure.empty()) return std::nullopt;
+  return p.tried.back().leg->model->place;
+}
+
+void post(Passage&& p, const Ask& ask, const Asked& asked, ledger::Outcome outcome, int status, Services& services) {
+  constexpr seconds kTellAgain{1};
+  auto key = story_key(p, ask, asked, outcome, status);
+  auto now = p.decided;
+  auto& told = services.told[key % services.told.size()];
+  auto receipt = std::move(p.receipt);
+  receipt.story_key = key;
+  if (key == 0 || told.key != key || now - told.at >= kTellAgain) {
+    told = {key, now};
+    receipt.tell = Told(std::move(p), ask, asked, outcome, status);
+  }
+  services.ledger->post(std::move(receipt));
 }
 
 ledger::Outcome outcome_of(const Call& call, const Reply& reply, const std::optional<Failure>& failure, bool refused) {
@@ -291,9 +329,10 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   gather(p, call, ask, asked, services);
   // Which places may answer, in order, and why. Pure; scans the text only if something could leave the device.
   decide(p, ask);
-  p.receipt = open_receipt(p, call, ask, asked, services.clock);
-  p.receipt.explain_key = explain_key(p, ask.model);
-  p.receipt.finding_types = name_findings(p.findings);
+  p.judged_key = judged_key(p, ask.model);
+  p.decided = services.clock.now();
+  p.receipt.id = call.id;
+  p.receipt.decide_us = micros_between(call.started, p.decided);
 
   // Nothing leaves the device above this line.
   std::optional<Failure> failure = p.plan.refusal;
@@ -310,17 +349,11 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
     (void)co_await reply.refuse(*failure);
   }
 
-  // On every way out, one Receipt. Sentences are written on the ledger's thread.
-  p.receipt.outcome = outcome;
-  p.receipt.status = failure ? facts(failure->kind).status : 200;
+  // On every way out, one Receipt. Its Story is written on the ledger's thread.
   p.receipt.total_us = micros_between(call.started, services.clock.now());
   services.metrics.ended();
-  services.metrics.count(p.receipt);
-  if (services.ledger != nullptr) {
-    p.receipt.explain = explain(p, ask, services);
-    services.judged_key = p.receipt.explain_key;
-    services.ledger->post(std::move(p.receipt));
-  }
+  services.metrics.count(p.receipt, outcome, answered_at(p));
+  if (services.ledger != nullptr) post(std::move(p), ask, asked, outcome, failure ? facts(failure->kind).status : 200, services);
 }
 
 } // namespace intertie::engine

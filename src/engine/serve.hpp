@@ -2,6 +2,7 @@
 // Knows no sockets and no dialect: the way out is a Reply. Runs on the connection's io thread.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 
@@ -50,12 +51,18 @@ struct Services {
   const Snapshot<Catalogue>& catalogue;
   ledger::Ledger* ledger; // null: no record can be kept, only the device may serve
   Metrics& metrics;
-  // What the last request's judgement said: bursts are judged alike, so that its sentence serves the next one too and its
-  // explanation is sent to the ledger once a second instead of with every receipt.
-  std::uint64_t judged_key = 0;
-  TimePoint explained_at{};
-  std::uint64_t sentence_key = 0;
-  std::shared_ptr<const std::string> sentence{};
+  // Bursts are judged alike: the reason's sentence serves the next request too, and a Story is told to the ledger once a
+  // second instead of with every receipt. By key modulo.
+  struct Sentence {
+    std::uint64_t key = 0;
+    std::shared_ptr<const std::string> sentence{};
+  };
+  struct LastTold {
+    std::uint64_t key = 0;
+    TimePoint at{};
+  };
+  std::array<Sentence, 16> sentences{};
+  std::array<LastTold, 64> told{};
 };
 
 // What one request brings besides its Ask.

@@ -48,9 +48,11 @@ class Ledger::Impl {
         dropped = std::exchange(pending_[oldest_], std::move(receipt));
         oldest_ = (oldest_ + 1) % kRing;
         ++counters_.dropped;
+        // Its Story may be that of others behind it.
+        if (dropped.tell && dropped.story_key != 0 && untold_.size() < kUntold) untold_.push_back(std::move(dropped));
       }
       ++counters_.posted;
-      wake = std::exchange(idle_, false);
+      wake = std::exchange(idle_, false) || pending_.size() == kEarly;
     }
     if (wake) wake_.notify_one();
   }
@@ -70,8 +72,9 @@ class Ledger::Impl {
   }
 
  private:
-  static constexpr std::size_t kRing = 8192; // receipts; some 10 MB when full, which is when to be loud
-  static constexpr std::size_t kKeep = 512;  // capacity kept between batches
+  static constexpr std::size_t kRing = 8192;      // receipts; 1 MB when full, which is when to be loud
+  static constexpr std::size_t kEarly = kRing / 2; // don't wait for the flush interval's end
+  static constexpr std::size_t kUntold = 64;
   static constexpr int kTries = 3;           // against another program's lock on the file
   static constexpr seconds kLogEvery{60};
 
@@ -80,23 +83,25 @@ class Ledger::Impl {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, nullptr); // signals are main's
     pthread_setname_np(pthread_self(), "ledger");
-    std::vector<Receipt> batch;
+    std::vector<Receipt> batch, untold;
     std::unique_lock lock(mutex_);
     for (;;) {
       idle_ = pending_.empty();
       wake_.wait(lock, [&] { return !pending_.empty() || stopping_; });
       idle_ = false;
       if (pending_.empty()) return;
-      wake_.wait_for(lock, kFlush, [&] { return stopping_ || flushing_ > 0; });
+      wake_.wait_for(lock, kFlush, [&] { return stopping_ || flushing_ > 0 || pending_.size() >= kEarly; });
       std::ranges::rotate(pending_, pending_.begin() + static_cast<std::ptrdiff_t>(oldest_));
       oldest_ = 0;
       batch.swap(pending_);
+      untold.swap(untold_);
       auto dropped = counters_.dropped;
       lock.unlock();
-      auto written = write(batch, dropped);
+      auto written = write(batch, untold, dropped);
       auto size = batch.size();
+      untold.clear();
+      if (batch.capacity() > 4 * size) std::vector<Receipt>().swap(batch); // a lull: what the last burst needed is given back
       batch.clear();
-      if (batch.capacity() > kKeep) batch.shrink_to_fit();
       lock.lock();
       counters_.written += written;
       counters_.failed += size - written;
@@ -105,9 +110,9 @@ class Ledger::Impl {
   }
 
   // Returns how many rows are safe. What can't be written is counted and given up: serving goes on.
-  std::size_t write(std::vector<Receipt>& batch, std::uint64_t dropped) {
+  std::size_t write(std::vector<Receipt>& batch, std::vector<Receipt>& untold, std::uint64_t dropped) {
     std::size_t written = 0;
-    auto result = write_rows(batch, written);
+    auto result = write_rows(batch, untold, written);
     if (!result)
       complain(fmt::format("{} receipts could not be written: {}", batch.size() - written, result.error().message));
     if (dropped > dropped_told_) {
@@ -117,11 +122,12 @@ class Ledger::Impl {
     }
     return written;
   }
-  Result<> write_rows(std::vector<Receipt>& batch, std::size_t& written) {
+  Result<> write_rows(std::vector<Receipt>& batch, std::vector<Receipt>& untold, std::size_t& written) {
     rows_.forget();
     TRY(auto transaction, begin_patiently());
     std::size_t rows = 0;
     std::optional<Failure> first;
+    for (auto& lost : untold) TRY_VOID(rows_.tell(lost.story_key, lost.tell));
     for (auto& receipt : batch) {
       if (auto result = rows_.insert(receipt); result) ++rows;
       else if (!first) first = std::move(result).error();
@@ -147,6 +153,7 @@ class Ledger::Impl {
   mutable std::mutex mutex_;
   std::condition_variable wake_, settled_;
   std::vector<Receipt> pending_;
+  std::vector<Receipt> untold_; // dropped ones whose Story others may need
   std::size_t oldest_ = 0; // where the ring begins once it is full
   Counters counters_{};
   int flushing_ = 0;

@@ -34,29 +34,32 @@ class LedgerTest : public testing::Test {
   std::string file_;
 };
 
+Story story() {
+  Story s;
+  s.endpoint = "chat.completions";
+  s.caller = "curl";
+  s.asked_model = "auto";
+  s.finding_types = {"EMAIL×2"};
+  s.class_known = true;
+  s.data_class = DataClass::C2;
+  s.policy_digest = "0123456789abcdef";
+  s.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up: {\"}\\"},
+            {"local", "small", Place::Device, "fallback", "", ""}};
+  s.judged = {{"local", "small", Place::Device, true, "fallback", "number 2 in line"}};
+  s.counterfactuals = {"openai (cloud) if paid"};
+  return s;
+}
 Receipt receipt(std::uint64_t id) {
   Receipt r;
   r.id = CallId{id};
-  r.at = WallTime{milliseconds{1'800'000'000'123}};
-  r.endpoint = "chat.completions";
-  r.caller = "curl";
-  r.asked_model = "auto";
-  r.finding_types = {"EMAIL×2"};
-  r.class_known = true;
-  r.data_class = DataClass::C2;
   r.usage = {12, 34, 5, true};
   r.micro_usd = 42;
   r.price_known = true;
   r.decide_us = 3;
   r.first_token_us = 90'000;
   r.total_us = 1'000'000;
-  std::string_view{"0123456789abcdef"}.copy(r.policy_digest.data(), 16);
-  r.legs = {{"office", "qwen", Place::Edge, "nearest_that_fits", "transient", "it hung up", 0, 1000},
-            {"local", "small", Place::Device, "fallback", "", "", 90'000, 999'000}};
-  r.explain = std::make_shared<const std::function<Explanation()>>([] {
-    return Explanation{{{"local", "small", Place::Device, true, "fallback", "number 2 in line"}},
-                       {"openai (cloud) if paid"}};
-  });
+  r.leg_times = {{0, 1000}, {90'000, 999'000}};
+  r.tell = story;
   return r;
 }
 std::uint64_t spread(std::uint64_t n) { return n << 45; } // ids whose first characters differ
@@ -71,12 +74,12 @@ TEST_F(LedgerTest, KeepsAReceiptAndShowsIt) {
   EXPECT_EQ(
       *json,
       R"({"id":")" + to_string(CallId{spread(3)}) +
-          R"(","at":"2027-01-15T08:00:00.123Z","endpoint":"chat.completions","caller":"curl","asked_model":"auto",)"
+          R"(","at":"2024-01-01T03:29:42.912Z","endpoint":"chat.completions","caller":"curl","asked_model":"auto",)"
           R"("provider":"local","model":"small","place":"device","stream":false,"outcome":"answered","status":200,)"
           R"("data_class":"C2","findings":["EMAIL×2"],"prompt_tokens":12,"completion_tokens":34,"cached_tokens":5,)"
           R"("tokens_measured":true,"micro_usd":42,"decide_us":3,"first_token_us":90000,"total_us":1000000,)"
           R"("policy":"0123456789abcdef","legs":[{"provider":"office","model":"qwen","place":"edge",)"
-          R"("why":"nearest_that_fits","failure":"transient","failure_message":"it hung up","first_token_us":0,)"
+          R"("why":"nearest_that_fits","failure":"transient","failure_message":"it hung up: {\"}\\","first_token_us":0,)"
           R"("total_us":1000},{"provider":"local","model":"small","place":"device","why":"fallback","failure":null,)"
           R"("first_token_us":90000,"total_us":999000}],"judged":[{"provider":"local","model":"small","place":"device",)"
           R"("chosen":true,"code":"fallback","sentence":"number 2 in line"}],"counterfactuals":["openai (cloud) if paid"]})");
@@ -143,11 +146,11 @@ TEST_F(LedgerTest, AFullRingDropsTheOldestAndCountsThem) {
   auto ledger = open();
   std::latch writing(1), go_on(1);
   auto blocker = receipt(1);
-  blocker.explain = std::make_shared<const std::function<Explanation()>>([&] {
+  blocker.tell = [&] {
     writing.count_down();
     go_on.wait();
-    return Explanation{};
-  });
+    return Story{};
+  };
   ledger->post(std::move(blocker));
   writing.wait(); // the writer is busy: everything now stays in the ring
   for (std::uint64_t n = 0; n < 8192 + 100; ++n) ledger->post(receipt(spread(1) + n));
@@ -207,26 +210,61 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
     {
       auto old = store::Database::open(file, store::Mode::ReadWrite);
       ASSERT_TRUE(old->migrate(schema().first(version)).has_value());
-      if (version >= 1) {
-        auto row = old->prepare(
-            "INSERT INTO receipts VALUES('0000000000001',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,NULL,"
-            "'[]',0,0,0,0,NULL,1,0,5,'','[]',7)");
-        ASSERT_TRUE(row.has_value()) << row.error().message;
-        ASSERT_TRUE(row->run().has_value());
-      }
+      if (version == 1)
+        ASSERT_TRUE(
+            old->execute("INSERT INTO explanations VALUES(7,'[{\"code\":\"policy_block\"}]','[\"if\"]');"
+                         "INSERT INTO receipts VALUES('03ABCDEFGHJKM',1,'e','c','auto','p','m','edge',1,'failed',502,"
+                         "'C2','[\"EMAIL×2\"]',1,2,3,1,NULL,4,5,6,'d','[{\"why\":\"named\",\"total_us\":9}]',7);"
+                         "INSERT INTO receipts VALUES('03ABCDEFGHJKN',1,'e','c','auto',NULL,NULL,NULL,0,'refused',403,"
+                         "NULL,'[]',0,0,0,0,NULL,1,0,5,'','[]',8)")
+                .has_value());
     }
     if (version < schema().size()) EXPECT_EQ(recent_json(file, 1, std::nullopt).error().kind, FailureKind::Unavailable);
     ASSERT_TRUE(Ledger::open(file).has_value());
-    EXPECT_EQ(recent_json(file, 9, std::nullopt)->size(), version >= 1 ? 1U : 0U);
+    EXPECT_EQ(recent_json(file, 9, std::nullopt)->size(), version == 1 ? 2U : 0U);
+    if (version != 1) continue;
+    EXPECT_EQ(
+        receipt_json(file, "03ABCDEFGHJKM").value_or("none"),
+        R"({"id":"03ABCDEFGHJKM","at":"2024-06-14T05:14:04.478Z","endpoint":"e","caller":"c","asked_model":"auto","provider":"p","model":"m","place":"edge",)"
+            R"("stream":true,"outcome":"failed","status":502,"data_class":"C2","findings":["EMAIL×2"],)"
+            R"("prompt_tokens":1,"completion_tokens":2,"cached_tokens":3,"tokens_measured":true,"micro_usd":null,)"
+            R"("decide_us":4,"first_token_us":5,"total_us":6,"policy":"d","legs":[{"why":"named","total_us":9}],)"
+            R"("judged":[{"code":"policy_block"}],"counterfactuals":["if"]})");
+    EXPECT_NE(receipt_json(file, "03ABCDEFGHJKN")->find(R"("outcome":"refused","status":403,"data_class":null)"),
+              std::string::npos);
   }
 }
 
-TEST_F(LedgerTest, ReceiptsJudgedAlikeShareOneExplanation) {
+// A receipt that a full ring drops may be the one that had the Story of others.
+TEST_F(LedgerTest, ALostReceiptsStoryIsKept) {
+  auto ledger = open();
+  std::latch writing(1), go_on(1);
+  auto blocker = receipt(1);
+  blocker.tell = [&] {
+    writing.count_down();
+    go_on.wait();
+    return Story{};
+  };
+  ledger->post(std::move(blocker));
+  writing.wait();
+  for (std::uint64_t n = 0; n < 8192 + 1; ++n) {
+    auto r = receipt(spread(1) + n);
+    r.story_key = 7;
+    if (n > 0) r.tell = nullptr;
+    ledger->post(std::move(r));
+  }
+  go_on.count_down();
+  ledger->flush();
+  EXPECT_EQ(ledger->counters().dropped, 1U);
+  EXPECT_NE(receipt_json(file_, to_string(CallId{spread(1) + 1}))->find("number 2 in line"), std::string::npos);
+}
+
+TEST_F(LedgerTest, AlikeReceiptsShareOneStory) {
   auto ledger = open();
   for (std::uint64_t n = 0; n < 6; ++n) {
     auto r = receipt(spread(1) + n);
-    r.explain_key = n < 4 ? 7 : 8;
-    if (n == 1 || n == 2) r.explain = nullptr; // told a moment ago
+    r.story_key = n < 4 ? 7 : 8;
+    if (n == 1 || n == 2) r.tell = nullptr; // told a moment ago
     ledger->post(std::move(r));
     if (n == 1) ledger->flush(); // a new batch knows it all the same
   }
@@ -235,7 +273,7 @@ TEST_F(LedgerTest, ReceiptsJudgedAlikeShareOneExplanation) {
   ASSERT_EQ(rows->size(), 6U);
   for (const auto& row : *rows) EXPECT_NE(row.find("number 2 in line"), std::string::npos) << row;
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
-  auto count = database->prepare("SELECT count(*) FROM explanations");
+  auto count = database->prepare("SELECT count(*) FROM stories");
   ASSERT_TRUE(count->step().value());
   EXPECT_EQ(count->integer(0), 2);
 }
@@ -246,14 +284,12 @@ TEST_F(LedgerTest, NoColumnHoldsContent) {
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
   auto columns = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('receipts')");
   ASSERT_TRUE(columns->step().value());
-  EXPECT_EQ(
-      columns->text(0),
-      "id at_ms endpoint caller asked_model provider model place stream outcome status data_class findings "
-      "prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us first_token_us total_us policy legs "
-      "explanation");
-  auto sentences = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('explanations')");
-  ASSERT_TRUE(sentences->step().value());
-  EXPECT_EQ(sentences->text(0), "key judged counterfactuals"); // rendered from codes, numbers and configured names
+  EXPECT_EQ(columns->text(0), "id prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us "
+                              "first_token_us total_us leg_times story");
+  auto words = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('stories')");
+  ASSERT_TRUE(words->step().value());
+  EXPECT_EQ(words->text(0), "key endpoint caller asked_model provider model place stream outcome status data_class "
+                            "findings policy legs judged counterfactuals"); // codes, numbers and configured names
 }
 
 TEST(Prices, TheFileInShareIsTheOneBuiltIn) {

@@ -50,7 +50,7 @@ std::unexpected<Failure> not_found(std::string message) {
 std::unexpected<Failure> no_such(store::Database& database, std::string_view asked) {
   std::vector<std::string> ids;
   if (auto rows = database.prepare("SELECT id FROM receipts ORDER BY id DESC LIMIT 200"))
-    for (auto row = rows->step(); row && *row; row = rows->step()) ids.push_back(rows->text(0));
+    for (auto row = rows->step(); row && *row; row = rows->step()) ids.push_back(to_string(id_of(*rows)));
   if (ids.empty()) return not_found("there are no receipts yet: ask something first (`intertie ask \"…\"`)");
   auto near = text::suggest(asked, ids);
   if (near.empty())
@@ -75,15 +75,19 @@ Result<std::string> receipt_json(const std::string& file, std::string_view id_or
         fmt::format("a receipt's id is {} letters and digits, of which the first {} or more will do, or `last`",
                     kIdLength, kShortestPrefix),
         "bad_receipt_id");
-  TRY(auto rows, database.prepare(std::string(kSelect) + "WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 4"));
-  rows.bind(1, prefix).bind(2, prefix + '~'); // '~' sorts behind every character of an id
+  TRY(auto rows, database.prepare(std::string(kSelect) + "WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT 4"));
+  auto first_with = [&](char digit) {
+    auto id = parse_call_id(prefix + std::string(kIdLength - prefix.size(), digit));
+    return static_cast<std::int64_t>(id ? id->value : 0);
+  };
+  rows.bind(1, first_with('0')).bind(2, first_with('Z'));
   std::vector<std::string> ids;
   std::string first;
   for (;;) {
     TRY(bool found, rows.step());
     if (!found) break;
     if (ids.empty()) first = json_of(rows);
-    ids.push_back(rows.text(0));
+    ids.push_back(to_string(id_of(rows)));
   }
   if (ids.empty()) return no_such(database, prefix);
   if (ids.size() > 1)
@@ -97,7 +101,7 @@ Result<std::vector<std::string>> recent_json(const std::string& file, std::size_
   // With `after`, the next ones (to follow along); without, the newest. Oldest first in both.
   auto order = after ? "WHERE id > ?1 ORDER BY id LIMIT ?2" : "ORDER BY id DESC LIMIT ?2";
   TRY(auto rows, database.prepare(std::string(kSelect) + order));
-  if (after) rows.bind(1, to_string(*after));
+  if (after) rows.bind(1, static_cast<std::int64_t>(after->value));
   rows.bind(2, static_cast<std::int64_t>(std::min(most, kMostRows)));
   std::vector<std::string> out;
   for (;;) {

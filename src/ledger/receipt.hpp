@@ -1,11 +1,11 @@
 // What is kept of one request: which legs were tried, tokens, cost, times, class and Reasons. No content, ever.
-// A plain value, moved from the io thread to the ledger's writer.
+// In two parts, because requests come in bursts that differ in numbers only: the Receipt holds the numbers, and its Story
+// (all that has words) is told once for all that are alike. Plain values, moved from the io thread to the ledger's writer.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,11 +24,9 @@ struct LegTried {
   std::string provider;
   std::string model;
   Place place = Place::Device;
-  std::string why;                  // ReasonCode's name
-  std::string failure;              // Fault's name, empty when it answered
-  std::string failure_message;      // for a person; holds no content
-  std::uint32_t first_token_us = 0; // 0 = none came
-  std::uint32_t total_us = 0;
+  std::string why;             // ReasonCode's name
+  std::string failure;         // Fault's name, empty when it answered
+  std::string failure_message; // for a person; holds no content
 };
 struct Judged { // one candidate and its Reason
   std::string provider;
@@ -39,19 +37,9 @@ struct Judged { // one candidate and its Reason
   std::string sentence;
 };
 
-struct Explanation {
-  std::vector<Judged> judged;
-  std::vector<std::string> counterfactuals;
-};
-
-// Shared by receipts that were judged alike.
-using Explain = std::shared_ptr<const std::function<Explanation()>>;
-
-struct Receipt {
-  CallId id{};
-  WallTime at{};
-  std::string_view endpoint; // "chat.completions"; static text
-  std::string caller;        // product token of the user agent
+struct Story {
+  std::string endpoint; // "chat.completions"
+  std::string caller;   // product token of the user agent
   std::string asked_model;
   bool stream = false;
   Outcome outcome = Outcome::Answered;
@@ -59,19 +47,32 @@ struct Receipt {
   DataClass data_class = DataClass::C0;
   bool class_known = false;
   std::vector<std::string> finding_types; // names and counts only: "EMAIL×2"
+  std::string policy_digest;              // 16 hex digits
+  std::vector<LegTried> legs;
+  std::vector<Judged> judged;
+  std::vector<std::string> counterfactuals;
+};
+// Runs on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
+using Tell = std::move_only_function<Story()>;
+
+struct LegTimes {
+  std::uint32_t first_token_us = 0; // 0 = none came
+  std::uint32_t total_us = 0;
+};
+
+struct Receipt {
+  CallId id{}; // says when, too
   Usage usage{};
   std::int64_t micro_usd = 0;
   bool price_known = false;
   std::uint32_t decide_us = 0;
   std::uint32_t first_token_us = 0;
   std::uint32_t total_us = 0;
-  std::array<char, 16> policy_digest{}; // hex
-  std::vector<LegTried> legs;
-  // Equal keys, equal explanations: what the sentences depend on, hashed. 0: always its own. With a key, `explain` may be
-  // left out when the ledger was told the same within the last second.
-  std::uint64_t explain_key = 0;
-  // Made on the writer's thread, so that the request doesn't pay for sentences. Owns or shares all it needs.
-  Explain explain;
+  std::vector<LegTimes> leg_times; // one per leg of the Story; empty: one leg at most, its times are the request's
+  // Equal keys, equal Stories: all that a Story says, hashed. 0: always its own. With a key, `tell` may be left out when the
+  // ledger was told the same within the last second.
+  std::uint64_t story_key = 0;
+  Tell tell;
 };
 
 } // namespace intertie::ledger

@@ -14,6 +14,11 @@ namespace intertie::store {
 namespace {
 constexpr int kBusyTimeoutMs = 2000;
 
+// Each allocation would take a lock to be counted; nobody asks for the count. Before the first open of the process.
+void without_statistics() {
+  [[maybe_unused]] static const int kDone = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 Failure failure_of(int code, std::string_view message, std::string_view file) {
   using enum FailureKind;
   auto say = [&](FailureKind kind, std::string_view fix) {
@@ -96,10 +101,7 @@ Result<> Statement::run() {
   if (!row) return std::unexpected(std::move(row).error());
   return {};
 }
-void Statement::reset() {
-  sqlite3_reset(statement_.get());
-  sqlite3_clear_bindings(statement_.get());
-}
+void Statement::reset() { sqlite3_reset(statement_.get()); }
 std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
 std::string Statement::text(int column) const {
   const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(statement_.get(), column));
@@ -114,6 +116,7 @@ Result<Database> Database::open(const std::string& file, Mode mode) {
   } else if (std::error_code error; !std::filesystem::exists(file, error)) {
     return fail(FailureKind::NotFound, Fault::Client, fmt::format("there is no {} yet", file), "database");
   }
+  without_statistics();
   sqlite3* raw = nullptr;
   int flags = mode == Mode::ReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
   int code = sqlite3_open_v2(file.c_str(), &raw, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nullptr);

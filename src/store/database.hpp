@@ -26,7 +26,7 @@ class Statement {
   Statement& bind(int parameter, std::string_view text);
   Statement& bind_null(int parameter);
   Result<bool> step(); // true: a row is there
-  Result<> run();      // step to the end, then reset() for the next values
+  Result<> run();      // step to the end, then reset() for the next ones; values stay bound
   void reset();
   std::int64_t integer(int column) const;
   std::string text(int column) const;
