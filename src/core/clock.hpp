@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 
 namespace intertie {
 using std::chrono::microseconds;
@@ -15,12 +16,18 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0; // monotonic
+  virtual TimePoint coarse() const { return now(); } // may lag some 10 ms: for deadlines of seconds, at a tenth of the cost
   virtual WallTime wall() const = 0; // UTC, for records that people read
 };
 
 class SystemClock final : public Clock {
  public:
   TimePoint now() const override { return std::chrono::steady_clock::now(); }
+  TimePoint coarse() const override { // libstdc++'s steady_clock is CLOCK_MONOTONIC, so that both can be compared
+    timespec at{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &at);
+    return TimePoint{seconds{at.tv_sec} + std::chrono::nanoseconds{at.tv_nsec}};
+  }
   WallTime wall() const override {
     return std::chrono::time_point_cast<milliseconds>(std::chrono::system_clock::now());
   }

@@ -54,10 +54,11 @@ Task<void> chat_completions(Gateway& gateway, net::Exchange& exchange) {
   auto& state = gateway.state();
   state.refresh();
   auto now = state.clock().now();
+  auto config = state.config();
   Call call{make_call_id(state.clock().wall()),
             state.clock(),
             now,
-            now + state.config()->server.request_timeout,
+            now + config->server.request_timeout,
             {},
             caller_of(exchange)};
   auto hints = read_hints(exchange, call);
@@ -73,7 +74,7 @@ Task<void> chat_completions(Gateway& gateway, net::Exchange& exchange) {
   exchange.watch(call.cancellation);
   net::Worker::Watched watched(gateway.worker(), call);
   ChatReply reply(exchange, *ask, state.clock());
-  co_await engine::serve(call, *ask, {"chat.completions", call.caller, *hints, state.config()->server.keepalive_after},
+  co_await engine::serve(call, *ask, {"chat.completions", call.caller, *hints, config->server.keepalive_after},
                          reply, gateway.opener(), gateway.services());
 }
 

@@ -1,6 +1,6 @@
 #include "gateway/chat_reply.hpp"
 
-#include <fmt/format.h>
+#include <algorithm>
 
 #include "core/json.hpp"
 
@@ -11,11 +11,10 @@ constexpr std::string_view kDone = "data: [DONE]";
 constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
 
 // A header value may hold visible ASCII and spaces only (RFC 9110, 5.5); model names come from clients.
-std::string header_safe(std::string_view text) {
-  std::string out(text.substr(0, 400));
-  for (char& c : out)
+void make_header_safe(std::string& text) {
+  text.resize(std::min<std::size_t>(text.size(), 400));
+  for (char& c : text)
     if (c < 0x20 || c == 0x7F) c = '?';
-  return out;
 }
 
 std::string plan_json(const route::Plan& plan, CallId id) {
@@ -40,7 +39,9 @@ ChatReply::ChatReply(net::Exchange& exchange, const Ask& ask, const Clock& clock
 
 void ChatReply::answering(const engine::Answering& a) {
   place_ = to_string(a.place);
-  model_ = header_safe(fmt::format("{}/{}", a.provider, a.model));
+  model_.reserve(a.provider.size() + 1 + a.model.size());
+  model_.assign(a.provider).append("/").append(a.model);
+  make_header_safe(model_);
   reason_ = a.reason;
 }
 
@@ -71,16 +72,22 @@ Task<Result<>> ChatReply::relay(std::string_view events) {
   co_return started;
 }
 
+// The two common ways aren't coroutines themselves: each event would pay for one more frame.
 Task<Result<>> ChatReply::write(const Delta& delta) {
   bool whole = delta.shape == DeltaShape::Whole;
-  if (stream_ && !whole) co_return co_await relay(without_done(delta));
+  if (stream_ && !whole && exchange_.started() && !delta.raw.empty()) return exchange_.write(without_done(delta));
+  if (!stream_ && whole) return exchange_.respond(200, "application/json", headers(), delta.raw);
+  return convert(delta);
+}
+
+Task<Result<>> ChatReply::convert(const Delta& delta) {
+  if (stream_ && delta.shape != DeltaShape::Whole) co_return co_await relay(without_done(delta));
   if (stream_) {
     auto events = wire::chat_answer_as_events(delta.raw, include_usage_);
     if (!events) co_return std::unexpected(std::move(events).error());
     done_sent_ = usage_sent_ = true;
     co_return co_await relay(*events);
   }
-  if (whole) co_return co_await exchange_.respond(200, "application/json", headers(), delta.raw);
   collected_ = true;
   co_return aggregator_.feed(delta.raw);
 }

@@ -28,6 +28,7 @@ class ChatReply final : public engine::Reply {
   }
 
  private:
+  Task<Result<>> convert(const Delta& delta);
   Task<Result<>> relay(std::string_view events);
   std::string_view without_done(const Delta& delta);
   std::span<const net::Header> headers();

@@ -60,6 +60,27 @@ Task<Result<std::unique_ptr<provider::LocalSlot>>> acquire(local::Engines* engin
   co_return std::unique_ptr<provider::LocalSlot>(std::make_unique<Slot>(std::move(lease)));
 }
 
+Task<void> wrong_method(net::Exchange& exchange, const Route& route) {
+  std::array allow{net::Header{"Allow", route.method}};
+  Failure failure{.kind = FailureKind::BadRequest,
+                  .fault = Fault::Client,
+                  .message = fmt::format("{} takes {}, not {}", route.path, route.method, exchange.method()),
+                  .code = "method_not_allowed",
+                  .param = {}};
+  (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
+}
+
+Task<void> no_such_path(net::Exchange& exchange) {
+  Failure failure{
+      .kind = FailureKind::NotFound,
+      .fault = Fault::Client,
+      .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
+                             exchange.method(), exchange.path().substr(0, 200)),
+      .code = "unknown_url",
+      .param = {}};
+  (void)co_await respond_failure(exchange, failure);
+}
+
 } // namespace
 
 Gateway::Gateway(State& state, net::Worker& worker)
@@ -70,35 +91,16 @@ Gateway::Gateway(State& state, net::Worker& worker)
                                                    Call& call) { return acquire(engines, std::move(model), call); }),
       services_(state.services()) {}
 
+// Not a coroutine itself: every answer would pay for one more frame.
 Task<void> Gateway::handle(net::Exchange& exchange) {
   auto method = exchange.method() == "HEAD" ? std::string_view{"GET"} : exchange.method();
   const Route* other_method = nullptr;
   for (const auto& route : kRoutes) {
     if (!matches(route, exchange.path())) continue;
-    if (route.method == method) {
-      co_await route.handle(*this, exchange);
-      co_return;
-    }
+    if (route.method == method) return route.handle(*this, exchange);
     other_method = &route;
   }
-  if (other_method != nullptr) {
-    std::array allow{net::Header{"Allow", other_method->method}};
-    Failure failure{.kind = FailureKind::BadRequest,
-                    .fault = Fault::Client,
-                    .message = fmt::format("{} takes {}, not {}", other_method->path, other_method->method, method),
-                    .code = "method_not_allowed",
-                    .param = {}};
-    (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
-    co_return;
-  }
-  Failure failure{
-      .kind = FailureKind::NotFound,
-      .fault = Fault::Client,
-      .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
-                             method, exchange.path().substr(0, 200)),
-      .code = "unknown_url",
-      .param = {}};
-  (void)co_await respond_failure(exchange, failure);
+  return other_method != nullptr ? wrong_method(exchange, *other_method) : no_such_path(exchange);
 }
 
 } // namespace intertie::gateway

@@ -39,7 +39,8 @@ class Reply::Impl {
   Impl(std::shared_ptr<ClientShared> client_, const Endpoint& endpoint_, Call& call_, const Timeouts& timeouts_)
       : client(std::move(client_)), endpoint(endpoint_), call(call_), timeouts(timeouts_) {}
 
-  Task<Result<>> send(const Request& request);
+  Outgoing::Sent put(const Request& request);
+  Task<Result<>> send_rest(); // after a put() that was Some
   Task<Result<>> send_tls(const Request& request);
   Task<Result<bool>> read_head(); // false: a pooled connection was dead, nothing came
   Task<Result<std::string_view>> read();
@@ -55,7 +56,6 @@ class Reply::Impl {
   std::string raw_head;
 
  private:
-  Outgoing::Sent put(const Request& request);
   std::optional<Result<bool>> judge_head();
   Result<std::string_view> take();               // decodes what is in `in_`; empty: needs more, or done_
   Task<Result<bool>> more(milliseconds allowed); // reads some bytes; false at the end of the connection
@@ -136,9 +136,8 @@ Task<Result<>> Reply::Impl::send_tls(const Request& request) {
   co_return Result<>{};
 }
 
-Task<Result<>> Reply::Impl::send(const Request& request) {
-  auto sent = put(request);
-  while (sent == Outgoing::Sent::Some) {
+Task<Result<>> Reply::Impl::send_rest() {
+  for (auto sent = Outgoing::Sent::Some; sent == Outgoing::Sent::Some;) {
     Wake wake = co_await upstream->socket.writable(client->worker.now() + timeouts.idle);
     if (call.cancellation.cancelled()) co_return cancelled_failure(call);
     if (wake == Wake::Timeout) co_return silent(timeouts.idle);
@@ -309,7 +308,9 @@ Task<Result<std::string_view>> Reply::Impl::read_all(std::size_t most) {
   };
   if (head.length && *head.length > most) co_return too_large();
   // The common case: all of it came with the head and stays where it is.
-  CO_TRY(std::string_view first, co_await read());
+  std::string_view first;
+  if (!inflater_ && at_ < in_.size && !call.cancellation.cancelled()) { CO_TRY(first, take()); }
+  if (first.empty()) { CO_TRY(first, co_await read()); }
   if (done_ && !inflater_) {
     if (first.size() > most) co_return too_large();
     co_return first;
@@ -361,7 +362,9 @@ Task<Result<Reply>> Client::send(const Endpoint& endpoint, const Request& reques
       reply->upstream = std::move(*made);
     }
     OnCancel on_cancel(call.cancellation, shut, reply->upstream.get());
-    auto sent = reply->upstream->tls ? co_await reply->send_tls(request) : co_await reply->send(request);
+    Result<> sent;
+    if (reply->upstream->tls) sent = co_await reply->send_tls(request);
+    else if (reply->put(request) == Outgoing::Sent::Some) sent = co_await reply->send_rest();
     if (!sent) co_return std::unexpected(std::move(sent).error());
     auto got = co_await reply->read_head();
     if (!got) co_return std::unexpected(std::move(got).error());

@@ -21,7 +21,9 @@ void append_number(std::string& out, std::size_t value) {
   out.append(text.data(), text.size());
 }
 
-bool one_line(std::string_view value) { return value.find_first_of(std::string_view("\r\n\0", 3)) == value.npos; }
+bool one_line(std::string_view value) { // three memchr are quicker than one find_first_of
+  return value.find('\n') == value.npos && value.find('\r') == value.npos && value.find('\0') == value.npos;
+}
 
 std::string_view error_type(int status) {
   if (status >= 500) return "server_error";
@@ -47,7 +49,7 @@ std::string error_body(const Refusal& refusal) {
 
 std::string_view Exchange::header(std::string_view name) const {
   for (const Header& header : headers())
-    if (text::equal_ignoring_case(header.name, name)) return header.value;
+    if (header.name.size() == name.size() && text::equal_ignoring_case(header.name, name)) return header.value;
   return {};
 }
 

@@ -284,6 +284,8 @@ bool host_allowed(std::string_view host) {
   std::string_view name = host_without_port(host);
   if (name.empty()) return false;
   if (is_localhost(name)) return true;
+  // Digits and dots can be nothing but an address: no top-level domain is numeric (RFC 3696, 2).
+  if (name.find_first_not_of("0123456789.") == name.npos) return true;
   error_code error;
   asio::ip::make_address(std::string(name), error);
   return !error;

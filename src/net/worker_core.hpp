@@ -88,7 +88,7 @@ class Worker::Core {
   void add(Stopped& member) { member.link(members_); }
   void request_stop(milliseconds grace);
   bool stopping() const { return stopping_; }
-  TimePoint now() const { return clock.now(); }
+  TimePoint now() const { return clock.coarse(); } // for deadlines
   static void log_escaped(std::exception_ptr error, const char* where);
 
   const Clock& clock;

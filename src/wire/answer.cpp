@@ -51,9 +51,9 @@ std::unexpected<Failure> broken_answer(std::string message, std::string code) {
   return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, std::move(message), std::move(code));
 }
 
-Result<dom::object> parse_object(std::string_view json) {
+Result<dom::object> parse_object(std::string_view json, Padding padding) {
   dom::object object;
-  if (answer_parser().parse(json.data(), json.size(), true).get(object) != simdjson::SUCCESS)
+  if (answer_parser().parse(json.data(), json.size(), padding == Padding::No).get(object) != simdjson::SUCCESS)
     return broken_answer("the provider answered with something that is not a JSON object");
   return object;
 }

@@ -11,8 +11,10 @@
 namespace intertie::wire {
 namespace dom = simdjson::dom;
 
-// A JSON object, copied to where it has padding; UpstreamBroken when it is anything else.
-Result<dom::object> parse_object(std::string_view json);
+// A JSON object, copied to where it has padding unless it has kPadding bytes behind it; UpstreamBroken when it is anything
+// else.
+enum class Padding : std::uint8_t { No, Yes };
+Result<dom::object> parse_object(std::string_view json, Padding padding = Padding::No);
 // Drops the memory that a large document needed.
 void release_answer_parser(std::size_t document);
 

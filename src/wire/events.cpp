@@ -76,7 +76,7 @@ Result<> read_chat_events(std::string_view events, Delta& delta) {
 }
 
 Result<> read_chat_answer(std::string_view body, Delta& delta) {
-  TRY(auto answer, parse_object(body));
+  TRY(auto answer, parse_object(body, Padding::Yes));
   if (auto failure = error_in(answer, body)) return std::unexpected(std::move(*failure));
   dom::array choices;
   if (answer["choices"].get(choices) != simdjson::SUCCESS)
