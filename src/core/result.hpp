@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -70,10 +71,29 @@ struct Failure {
   std::string upstream_body{}; // its JSON error body, bounded; relayed, never logged
 };
 
-// std::expected that can't be ignored (tests/compile_fail proves it).
+// A Failure somewhere else, as a value: success is the rule, and every Result would be 170 bytes larger.
+class Boxed {
+ public:
+  Boxed(Failure failure) : failure_(std::make_unique<Failure>(std::move(failure))) {}
+  Boxed(const Boxed& other) : Boxed(*other) {}
+  Boxed(Boxed&&) noexcept = default;
+  Boxed& operator=(const Boxed& other) { return *this = Boxed(other); }
+  Boxed& operator=(Boxed&&) noexcept = default;
+  ~Boxed() = default;
+  Failure& operator*() const { return *failure_; }
+
+ private:
+  std::unique_ptr<Failure> failure_; // null only after a move
+};
+
+// std::expected<T, Failure> that can't be ignored (tests/compile_fail proves it).
 template <class T = void>
-struct [[nodiscard]] Result : std::expected<T, Failure> {
-  using std::expected<T, Failure>::expected;
+struct [[nodiscard]] Result : std::expected<T, Boxed> {
+  using Base = std::expected<T, Boxed>;
+  using Base::Base;
+  Failure& error() & { return *Base::error(); }
+  const Failure& error() const& { return *Base::error(); }
+  Failure&& error() && { return std::move(*Base::error()); }
 };
 
 inline std::unexpected<Failure> fail(FailureKind kind, Fault fault, std::string message, std::string code = {},
