@@ -102,10 +102,46 @@ std::string response_format(const std::vector<Tool>& tools) {
   return out + "]}}}";
 }
 
+// What an argument may be, in a word: its values, else its type; empty when that takes more than a word.
+std::string kind_of(std::string_view schema) {
+  std::string out;
+  for (auto value : elements_of(member_of(schema, "enum"))) {
+    if (!out.empty()) out += '|';
+    out += value.starts_with('"') ? std::string(inside(value)) : escaped(value);
+  }
+  return out.empty() ? std::string(inside(member_of(schema, "type"))) : out;
+}
+
+// "get_weather(city: string (its name), unit?: C|F): Weather at a place": a fraction of the tokens of the schema, which
+// the model is held to anyway.
+void append_signature(std::string& out, std::string_view function) {
+  auto parameters = member_of(function, "parameters");
+  auto properties = member_of(parameters, "properties");
+  auto required = elements_of(member_of(parameters, "required"));
+  std::ranges::sort(required);
+  auto explain = [&](std::string_view before, std::string_view schema, std::string_view behind) {
+    auto text = inside(member_of(schema, "description"));
+    if (!text.empty()) out.append(before).append(text).append(behind);
+  };
+  out.append(inside(member_of(function, "name"))).append("(");
+  bool first = true;
+  for (const auto& field : top_level_fields(properties)) {
+    auto quoted = properties.substr(field.key.begin - 1, field.key.end - field.key.begin + 2);
+    auto schema = properties.substr(field.value.begin, field.value.end - field.value.begin);
+    auto kind = kind_of(schema);
+    out.append(std::exchange(first, false) ? "" : ", ").append(inside(quoted));
+    if (!std::ranges::binary_search(required, quoted)) out += '?';
+    if (!kind.empty()) out.append(": ").append(kind);
+    explain(" (", schema, ")");
+  }
+  out += ')';
+  explain(": ", function, "");
+}
+
 // Says in the system message what there is to call; one is put in front when there is none.
 void list_tools(BodyEdits& body, const std::vector<Tool>& tools) {
-  std::string hint = escaped(R"(Answer with one call of a tool, as JSON {"name":…,"arguments":…}. Tools:)");
-  for (const auto& tool : tools) hint.append("\\n").append(escaped(tool.function));
+  std::string hint = escaped(R"(Answer with one call of a tool, as JSON {"name":…,"arguments":{…}}. The tools:)");
+  for (const auto& tool : tools) append_signature(hint.append("\\n"), tool.function);
   auto messages = body.value("messages");
   auto all = elements_of(messages);
   auto first = all.empty() ? std::string_view{} : all.front();
