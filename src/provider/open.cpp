@@ -66,7 +66,8 @@ Result<std::vector<std::string>> tool_edits(const Ask& ask, Cap caps, wire::Body
   if ((ask.needs & Cap::ForcedTools) != Cap::None) {
     TRY(calls, wire::force_call(body));
   } else if (!knows_tools) {
-    for (std::string_view field : {"tools", "tool_choice", "parallel_tool_calls"}) body.remove(field);
+    for (std::string_view field : {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+      body.remove(field);
   }
   if (!knows_tools && ask.tool_history) wire::tools_as_text(body);
   return calls;
