@@ -87,8 +87,9 @@ constexpr std::array<Constraint, 13> kConstraints{is_named,
 
 // Who can be made to call can also be told what came of it; calling more of its own accord it can't.
 bool only_reads_results(const Signals& signals, const ModelFacts& model) {
+  if (!signals.answers_tools || !model.caps_known) return false;
   bool lacks_tools = (missing(signals.needs, model.caps) & Cap::Tools) != Cap::None;
-  return lacks_tools && model.caps_known && signals.answers_tools && (model.caps & Cap::ForcedTools) != Cap::None;
+  return lacks_tools && (model.caps & Cap::ForcedTools) != Cap::None;
 }
 
 const std::uint8_t kStages = kConstraints.size();
