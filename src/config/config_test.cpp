@@ -151,7 +151,7 @@ quality = 60
   EXPECT_EQ(p.models[0].price->input, 150'000);
   EXPECT_EQ(p.models[0].price->cached_input, 150'000);
   EXPECT_EQ(p.models[0].price->output, 600'000);
-  EXPECT_EQ(p.models[0].caps, Cap::Tools | Cap::JsonSchema);
+  EXPECT_EQ(p.models[0].caps, Cap::Tools | Cap::ForcedTools | Cap::JsonSchema);
   EXPECT_EQ(p.models[1].caps_known, false);
 }
 

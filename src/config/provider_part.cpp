@@ -21,7 +21,7 @@ constexpr std::array<std::string_view, 9> kModelKeys{
 constexpr std::array<std::string_view, 3> kPlaces{"device", "edge", "cloud"};
 constexpr std::array<std::string_view, 5> kTrustNames{"T0", "T1", "T2", "T3", "T4"};
 constexpr std::string_view kAzureVersion = "2024-10-21";
-constexpr std::array<std::pair<std::string_view, Cap>, 7> kCaps{{{"tools", Cap::Tools},
+constexpr std::array<std::pair<std::string_view, Cap>, 7> kCaps{{{"tools", Cap::Tools | Cap::ForcedTools},
                                                                  {"vision", Cap::Vision},
                                                                  {"json_object", Cap::JsonObject},
                                                                  {"json_schema", Cap::JsonSchema},
@@ -286,7 +286,7 @@ std::span<const std::pair<std::string_view, Cap>> known_caps() { return kCaps; }
 std::vector<std::string> cap_names(Cap caps) {
   std::vector<std::string> names;
   for (auto [name, cap] : kCaps)
-    if ((caps & cap) != Cap::None) names.emplace_back(name);
+    if (missing(cap, caps) == Cap::None) names.emplace_back(name);
   return names;
 }
 

@@ -18,13 +18,14 @@ enum class DialectId : std::uint8_t { OpenAiChat };
 // What a request needs and a model offers; a set of bits.
 enum class Cap : std::uint16_t {
   None = 0,
-  Tools = 1,
+  Tools = 1, // calls if and when the model wants
   Vision = 2,
   JsonObject = 4,
   JsonSchema = 8,
   Logprobs = 16,
   Audio = 32,
   ManyChoices = 64,
+  ForcedTools = 128, // a call that must be made: tool_choice required, or a named function
 };
 constexpr Cap operator|(Cap a, Cap b) { return static_cast<Cap>(static_cast<unsigned>(a) | static_cast<unsigned>(b)); }
 constexpr Cap operator&(Cap a, Cap b) { return static_cast<Cap>(static_cast<unsigned>(a) & static_cast<unsigned>(b)); }
@@ -71,6 +72,8 @@ struct Ask {
   std::uint32_t messages = 0;
   std::uint32_t tools = 0;
   std::uint32_t images = 0;
+  bool tool_history = false;    // a message carries tool calls or a tool's result
+  bool answers_tools = false;   // the last message is a tool's result
   std::vector<TextSpan> texts;  // every string with text in it, in order of appearance
   std::uint32_t text_bytes = 0; // sum over texts
 

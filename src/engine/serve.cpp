@@ -53,6 +53,7 @@ void gather(Passage& p, const Call& call, const Ask& ask, const Asked& asked, co
   p.signals.prompt_tokens = ask.estimated_prompt_tokens();
   p.signals.max_output_tokens = ask.max_tokens.value_or(0);
   p.signals.needs = ask.needs;
+  p.signals.answers_tools = ask.answers_tools;
   p.signals.hints = asked.hints;
   p.signals.deadline = std::chrono::duration_cast<milliseconds>(call.deadline - call.started);
   p.candidates = p.catalogue->candidates(p.signals.wish, call.started, p.made_up);
@@ -115,8 +116,9 @@ std::uint64_t judged_key(const Passage& p, std::string_view asked_model) {
   const auto& s = p.signals;
   for (std::uint64_t word :
        {std::uint64_t{s.prompt_tokens}, std::uint64_t{s.max_output_tokens}, std::uint64_t(s.wish.wish),
-        std::uint64_t(s.needs), std::uint64_t(p.plan.data_class), std::uint64_t{p.plan.legs.size()},
-        std::uint64_t(s.hints.max_micro_usd.value_or(-1)), std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
+        std::uint64_t(s.needs) << 1 | std::uint64_t{s.answers_tools}, std::uint64_t(p.plan.data_class),
+        std::uint64_t{p.plan.legs.size()}, std::uint64_t(s.hints.max_micro_usd.value_or(-1)),
+        std::uint64_t(s.hints.furthest.value_or(Place::Cloud))})
     key.mix(word);
   key.mix(asked_model);
   return key.value();
@@ -139,6 +141,19 @@ std::uint64_t story_key(const Passage& p, const Ask& ask, const Asked& asked, le
     key.mix(tried.failure_message);
   }
   return key.value();
+}
+
+// What the local engine does about tools that it would not do by itself; empty when nothing.
+std::string_view tools_note(const Judgement& p, std::uint16_t candidate) {
+  const auto& entry = entry_of(p, candidate);
+  if (p.catalogue->remote(entry) != nullptr) return {};
+  bool knows_tools = (entry.facts.caps & Cap::Tools) != Cap::None;
+  if ((p.signals.needs & Cap::ForcedTools) != Cap::None)
+    return knows_tools ? "; a grammar makes sure that it calls a tool"
+                       : "; its template knows no tools, so a grammar makes it call one";
+  if (route::only_reads_results(p.signals, entry.facts))
+    return "; its template knows no tools, so it answers from their results and calls no more";
+  return {};
 }
 
 std::vector<std::string> name_findings(const guard::Findings& findings) {
@@ -179,8 +194,10 @@ struct Told {
       const auto& facts = entry_of(p, reason.candidate).facts;
       bool chosen =
           std::ranges::any_of(p.plan.legs, [&](const route::Leg& leg) { return leg.candidate == reason.candidate; });
+      auto sentence = route::render(reason, facts);
+      if (chosen) sentence += tools_note(p, reason.candidate);
       story.judged.push_back({facts.provider, facts.name, facts.place, chosen,
-                              std::string(route::to_string(reason.code)), route::render(reason, facts)});
+                              std::string(route::to_string(reason.code)), std::move(sentence)});
     }
     story.counterfactuals = route::counterfactuals(p.plan, p.signals, *p.policy, p.candidates);
     return std::move(story);
@@ -192,7 +209,8 @@ struct Told {
 
 std::string render_sentence(const Judgement& p, const route::Leg& leg) {
   for (const auto& reason : p.plan.reasons)
-    if (reason.candidate == leg.candidate) return route::render(reason, *leg.model);
+    if (reason.candidate == leg.candidate)
+      return route::render(reason, *leg.model).append(tools_note(p, leg.candidate));
   return std::string(route::to_string(leg.why));
 }
 
@@ -264,7 +282,8 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     auto budget = std::chrono::duration_cast<milliseconds>(left * double{leg.deadline_share});
     reply.answering(
         {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
-    provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust, budget};
+    provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
+                            leg.model->caps, budget};
     auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
     // The child died under it and no byte was delivered: again, when its supervisor has another ready. Twice at most: once for
     // the answer that broke, once for a connection to a child that was already dying.

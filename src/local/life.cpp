@@ -121,7 +121,7 @@ Task<Result<>> Supervisor::probe(ModelPtr model, RunPtr run) {
   std::string_view content;
   bool obeyed =
       grammar->status == 200 && !parser.parse(grammar->body)["content"].get_string().get(content) && content == "a";
-  if (!obeyed) model->caps = missing(model->caps, Cap::JsonObject | Cap::JsonSchema | Cap::Tools);
+  if (!obeyed) model->caps = missing(model->caps, Cap::JsonObject | Cap::JsonSchema | Cap::Tools | Cap::ForcedTools);
   auto resident = resident_bytes(run->child.pid());
   if (resident > 0) {
     run->reserved = resident + run->plan.fit.prompt_cache;

@@ -107,7 +107,8 @@ void Supervisor::refresh(Model& model) {
   model.rates = known != nullptr ? *known : guess_rates(model.entry.model, plan.threads, bandwidth_);
   estimate_need(model);
   if (model.caps == Cap::None)
-    model.caps = Cap::JsonObject | Cap::JsonSchema | Cap::Logprobs | (model.entry.model.tools ? Cap::Tools : Cap::None);
+    model.caps = Cap::JsonObject | Cap::JsonSchema | Cap::Logprobs | Cap::ForcedTools |
+                 (model.entry.model.tools ? Cap::Tools : Cap::None);
 }
 
 void Supervisor::rescan() {

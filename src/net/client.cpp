@@ -58,7 +58,10 @@ class Reply::Impl {
  private:
   std::optional<Result<bool>> judge_head();
   Result<std::string_view> take();               // decodes what is in `in_`; empty: needs more, or done_
-  Task<Result<bool>> more(milliseconds allowed); // reads some bytes; false at the end of the connection
+  enum class Came : std::uint8_t { Bytes, Nothing, End };
+  bool must_wait();
+  TimePoint deadline(milliseconds allowed) const;
+  Result<Came> take_in(Wake wake, milliseconds allowed); // after the wait, if there was one
   Result<std::string_view> inflate(std::string_view piece);
   void finish(bool reusable);
 
@@ -146,40 +149,44 @@ Task<Result<>> Reply::Impl::send_rest() {
   co_return Result<>{}; // when it broke, read_head() finds out whether an answer says why
 }
 
-Task<Result<bool>> Reply::Impl::more(milliseconds allowed) {
-  for (;;) {
-    // Between two chunks silence is normal; anywhere else the missing bytes, or the end, are likely to be there.
-    bool pausing = !got_any_ || (head.chunked && chunks_.between_chunks());
-    if (pausing ? upstream->drained() : upstream->dry()) {
-      if (at_ == in_.size) {
-        in_.drop();
-        at_ = 0;
-      }
-      TimePoint deadline = std::min(client->worker.now() + allowed, call.deadline);
-      Wake wake = co_await upstream->readable(deadline);
-      if (call.cancellation.cancelled()) co_return cancelled_failure(call);
-      if (wake == Wake::Timeout) co_return silent(allowed);
-    }
-    in_.need();
-    if (in_.free_size() == 0) in_.grow(in_.capacity() * 2);
-    ssize_t got = upstream->receive(in_.free_begin(), in_.free_size());
-    if (got > 0) {
-      in_.size += static_cast<std::size_t>(got);
-      co_return true;
-    }
-    if (got == Socket::kWouldBlock) continue;
-    if (call.cancellation.cancelled()) co_return cancelled_failure(call);
-    if (got == 0) co_return false;
-    if (head.status == 0) co_return false;
-    co_return broken("the upstream broke the connection in the middle of its answer");
+// Between two chunks silence is normal; anywhere else the missing bytes, or the end, are likely to be there.
+bool Reply::Impl::must_wait() {
+  bool pausing = !got_any_ || (head.chunked && chunks_.between_chunks());
+  if (!(pausing ? upstream->drained() : upstream->dry())) return false;
+  if (at_ == in_.size) {
+    in_.drop();
+    at_ = 0;
   }
+  return true;
+}
+
+TimePoint Reply::Impl::deadline(milliseconds allowed) const {
+  return std::min(client->worker.now() + allowed, call.deadline);
+}
+
+// Neither a coroutine nor a wait: both of its callers would pay for one more frame with every piece.
+Result<Reply::Impl::Came> Reply::Impl::take_in(Wake wake, milliseconds allowed) {
+  if (call.cancellation.cancelled()) return cancelled_failure(call);
+  if (wake == Wake::Timeout) return silent(allowed);
+  in_.need();
+  if (in_.free_size() == 0) in_.grow(in_.capacity() * 2);
+  ssize_t got = upstream->receive(in_.free_begin(), in_.free_size());
+  if (got > 0) {
+    in_.size += static_cast<std::size_t>(got);
+    return Came::Bytes;
+  }
+  if (got == Socket::kWouldBlock) return Came::Nothing;
+  if (got == 0 || head.status == 0) return Came::End;
+  return broken("the upstream broke the connection in the middle of its answer");
 }
 
 Task<Result<bool>> Reply::Impl::read_head() {
   for (;;) {
-    auto more_bytes = co_await more(timeouts.first_byte);
-    if (!more_bytes) co_return std::unexpected(std::move(more_bytes).error());
-    if (!*more_bytes) {
+    Wake wake = Wake::Ready;
+    if (must_wait()) wake = co_await upstream->readable(deadline(timeouts.first_byte));
+    CO_TRY(Came came, take_in(wake, timeouts.first_byte));
+    if (came == Came::Nothing) continue;
+    if (came == Came::End) {
       if (!got_any_ && upstream->reused) co_return false;
       co_return broken(got_any_ ? "the upstream closed the connection inside the head of its answer"
                                 : "the upstream closed the connection without an answer");
@@ -285,19 +292,20 @@ Task<Result<std::string_view>> Reply::Impl::read() {
     if (done_) continue;
     if (at_ == in_.size) in_.size = at_ = 0;
     OnCancel on_cancel(call.cancellation, shut, upstream.get());
-    auto more_bytes = co_await more(timeouts.idle);
-    if (!more_bytes) {
+    Wake wake = Wake::Ready;
+    if (must_wait()) wake = co_await upstream->readable(deadline(timeouts.idle));
+    auto came = take_in(wake, timeouts.idle);
+    if (!came) {
       upstream.reset();
-      co_return std::unexpected(std::move(more_bytes).error());
+      co_return std::unexpected(std::move(came).error());
     }
-    if (!*more_bytes) {
-      if (!head.length && !head.chunked) {
-        finish(false);
-        continue;
-      }
-      upstream.reset();
-      co_return broken("the upstream closed the connection in the middle of its answer");
+    if (*came != Came::End) continue;
+    if (!head.length && !head.chunked) {
+      finish(false);
+      continue;
     }
+    upstream.reset();
+    co_return broken("the upstream closed the connection in the middle of its answer");
   }
 }
 

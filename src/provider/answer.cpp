@@ -16,11 +16,12 @@ namespace {
 class EventSource final : public Source<Delta> {
  public:
   EventSource(net::Reply reply, std::string provider, bool drop_usage, std::unique_ptr<LocalSlot> slot,
-              std::optional<wire::StreamRepair> repair)
+              std::optional<wire::StreamRepair> repair, std::unique_ptr<wire::CallEvents> calls)
       : reply_(std::move(reply)),
         provider_(std::move(provider)),
         slot_(std::move(slot)),
         repair_(std::move(repair)),
+        calls_(std::move(calls)),
         drop_usage_(drop_usage) {}
 
   Task<Result<std::optional<Delta>>> next() override {
@@ -58,6 +59,7 @@ class EventSource final : public Source<Delta> {
                   "the answer ended early: the stream was closed without a finish_reason");
     if (slot_ && delta.timings) slot_->finished(*delta.timings);
     delta.last = done_;
+    if (calls_) { TRY(delta.raw, calls_->rewrite(delta.raw)); }
     if (repair_) delta.raw = repair_->put_right(delta.raw, finished_);
     if (slot_ || drop_usage_) {
       delta.raw = wire::client_events(delta.raw, drop_usage_, kept_);
@@ -71,6 +73,7 @@ class EventSource final : public Source<Delta> {
   std::string provider_;
   std::unique_ptr<LocalSlot> slot_;
   std::optional<wire::StreamRepair> repair_;
+  std::unique_ptr<wire::CallEvents> calls_;
   wire::SseFramer framer_;
   std::string kept_;
   std::uint32_t pieces_ = 0;
@@ -137,9 +140,10 @@ Failure of_provider(std::string_view provider, Failure failure) {
 }
 
 std::unique_ptr<Source<Delta>> event_source(net::Reply reply, std::string provider, bool drop_usage,
-                                            std::unique_ptr<LocalSlot> slot, std::optional<wire::StreamRepair> repair) {
+                                            std::unique_ptr<LocalSlot> slot, std::optional<wire::StreamRepair> repair,
+                                            std::unique_ptr<wire::CallEvents> calls) {
   return std::make_unique<EventSource>(std::move(reply), std::move(provider), drop_usage, std::move(slot),
-                                       std::move(repair));
+                                       std::move(repair), std::move(calls));
 }
 std::unique_ptr<Source<Delta>> whole_source(net::Reply reply, const Delta& answer) {
   return std::make_unique<WholeSource>(std::move(reply), answer);

@@ -52,9 +52,30 @@ bool plain(const Quirks& quirks) {
   return quirks.strip.empty() && quirks.refuse.empty() && !quirks.no_stream_options && !quirks.old_max_tokens;
 }
 
-std::vector<wire::Edit> local_edits(const Ask& ask, std::string_view model) {
+// The body for the child, and the functions that its answer must call one of.
+struct LocalBody {
+  std::vector<wire::Edit> edits;
+  std::vector<std::string> calls;
+};
+
+// Whatever a template knows of tools, the engine takes a named tool_choice for "auto" and lets text stand before a required
+// call: those are held by our own schema. The rest is left to a template that knows tools, and is text to one that doesn't.
+Result<std::vector<std::string>> tool_edits(const Ask& ask, Cap caps, wire::BodyEdits& body) {
+  std::vector<std::string> calls;
+  bool knows_tools = (caps & Cap::Tools) != Cap::None;
+  if ((ask.needs & Cap::ForcedTools) != Cap::None) {
+    TRY(calls, wire::force_call(body));
+  } else if (!knows_tools) {
+    for (std::string_view field : {"tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"})
+      body.remove(field);
+  }
+  if (!knows_tools && ask.tool_history) wire::tools_as_text(body);
+  return calls;
+}
+
+Result<LocalBody> local_body(const Ask& ask, const Target& target) {
   wire::BodyEdits body(ask.body);
-  body.set("model", json::quoted(model));
+  body.set("model", json::quoted(target.model));
   body.set("stream", "true");
   body.set("stream_options", R"({"include_usage":true})");
   body.set("return_progress", "true");
@@ -62,7 +83,15 @@ std::vector<wire::Edit> local_edits(const Ask& ask, std::string_view model) {
   std::uint32_t most = ask.max_tokens.value_or(kLocalMaxTokens);
   body.remove("max_completion_tokens");
   body.set("max_tokens", std::to_string(std::min(most, kLocalMaxTokens)));
-  return body.edits();
+  LocalBody out;
+  if (ask.tools > 0 || ask.tool_history) { TRY(out.calls, tool_edits(ask, target.caps, body)); }
+  out.edits = body.edits();
+  return out;
+}
+
+std::unique_ptr<wire::CallEvents> call_events(std::vector<std::string> names, CallId id) {
+  if (names.empty()) return nullptr;
+  return std::make_unique<wire::CallEvents>("call_" + to_string(id), std::move(names));
 }
 
 } // namespace
@@ -96,14 +125,14 @@ Opener::Opener(net::Client& client, AcquireLocal acquire_local)
 Task<Result<Stream<Delta>>> Opener::open(guard::Cleared cleared, Target target, Call& call) {
   // A Cleared is good for the trust it was cleared for and for nothing else.
   CHECK(cleared.trust() == target.trust);
-  if (target.remote == nullptr) return open_local(cleared.ask(), target.model, call);
+  if (target.remote == nullptr) return open_local(cleared.ask(), target, call);
   return open_remote(cleared.ask(), target, call);
 }
 
-Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view model, Call& call) {
-  CO_TRY(auto slot, co_await acquire_local_(std::string(model), call));
-  auto edits = local_edits(ask, model);
-  auto pieces = wire::splice(ask.body, edits);
+Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, Target target, Call& call) {
+  CO_TRY(auto body, local_body(ask, target));
+  CO_TRY(auto slot, co_await acquire_local_(std::string(target.model), call));
+  auto pieces = wire::splice(ask.body, body.edits);
   std::string head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
   head.append("Authorization: Bearer ").append(slot->api_key().reveal()).append("\r\n");
   net::Endpoint endpoint;
@@ -122,11 +151,11 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, std::string_view 
   }
   slot->progress();
   if (reply->status() != 200) {
-    CO_TRY(auto body, co_await reply->read_all(kMaxErrorBody));
-    co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", body));
+    CO_TRY(auto answer, co_await reply->read_all(kMaxErrorBody));
+    co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", answer));
   }
   co_return Stream<Delta>(event_source(std::move(*reply), "the local engine", !(ask.stream && ask.include_usage),
-                                       std::move(slot), std::nullopt));
+                                       std::move(slot), std::nullopt, call_events(std::move(body.calls), call.id)));
 }
 
 Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, Call& call) {
@@ -159,7 +188,7 @@ Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, C
   if (reply.event_stream()) {
     auto created = std::chrono::duration_cast<seconds>(call.clock.wall().time_since_epoch()).count();
     co_return Stream<Delta>(event_source(std::move(reply), provider.name, our_usage, nullptr,
-                                         wire::StreamRepair(std::string(target.model), created)));
+                                         wire::StreamRepair(std::string(target.model), created), nullptr));
   }
   if (reply.header("content-type").find("json") == std::string_view::npos)
     co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,

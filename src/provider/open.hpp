@@ -48,6 +48,7 @@ struct Target {
   const Remote* remote = nullptr; // nullptr: the supervised local engine
   std::string_view model;         // the provider's own name
   Trust trust = Trust::T0;
+  Cap caps = Cap::None;   // what it offers; asked of the local engine only
   milliseconds budget{0}; // this leg's share of the deadline, for the first byte
 };
 
@@ -57,7 +58,7 @@ class Opener {
   Task<Result<Stream<Delta>>> open(guard::Cleared cleared, Target target, Call& call);
 
  private:
-  Task<Result<Stream<Delta>>> open_local(const Ask& ask, std::string_view model, Call& call);
+  Task<Result<Stream<Delta>>> open_local(const Ask& ask, Target target, Call& call);
   Task<Result<Stream<Delta>>> open_remote(const Ask& ask, Target target, Call& call);
   net::Client& client_;
   AcquireLocal acquire_local_;

@@ -35,7 +35,9 @@ std::int64_t expected_ms(const Question& q, const Candidate& c) {
 
 Ranked rank(const Question& q, std::uint32_t index, const Candidate& c) {
   const auto& model = *c.model;
-  std::int64_t down = c.condition == Condition::Down, place = static_cast<std::int64_t>(model.place);
+  // Last comes what is down, before it what can't call the tools that the request offers.
+  std::int64_t down = c.condition == Condition::Down ? 2 : only_reads_results(q.signals, model) ? 1 : 0;
+  std::int64_t place = static_cast<std::int64_t>(model.place);
   std::int64_t quality = -model.quality, condition = static_cast<std::int64_t>(c.condition);
   std::int64_t cost = worst_case_cost(q, model), prefer = preference(q.policy, model.provider);
   if (cost < 0) cost = kUnknownIsLast;

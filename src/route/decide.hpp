@@ -41,6 +41,7 @@ struct Signals {
   bool prompt_counted = false;
   std::uint32_t max_output_tokens = 0; // asked for; 0 = not said
   Cap needs = Cap::None;
+  bool answers_tools = false; // the last message is a tool's result
   Hints hints{};
   milliseconds deadline{0}; // time left
 };
@@ -93,6 +94,10 @@ struct Reason {
 };
 std::string_view to_string(ReasonCode code); // "named", "policy_local_only" …: stable, for receipts and headers
 std::string render(const Reason& reason, const ModelFacts& model); // one plain sentence
+
+// The request lets the model call tools and hands it their results; the model can be made to call but not left to, so it
+// can answer from the results and nothing more. Good enough where nobody better is left.
+bool only_reads_results(const Signals& signals, const ModelFacts& model);
 
 struct Leg {
   std::uint16_t candidate; // index in the catalogue

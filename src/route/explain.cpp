@@ -38,7 +38,8 @@ constexpr std::array<std::string_view, 28> kCodes{"named",
 static_assert(kCodes.size() == static_cast<std::size_t>(ReasonCode::NotScanned) + 1);
 
 std::string caps_in_words(Cap caps) {
-  constexpr std::array<std::pair<Cap, std::string_view>, 7> kWords{{{Cap::Tools, "tools"},
+  constexpr std::array<std::pair<Cap, std::string_view>, 8> kWords{{{Cap::Tools, "tools"},
+                                                                    {Cap::ForcedTools, "required tool calls"},
                                                                     {Cap::Vision, "images"},
                                                                     {Cap::JsonObject, "JSON mode"},
                                                                     {Cap::JsonSchema, "JSON schemas"},

@@ -21,6 +21,7 @@ std::optional<Verdict> exists(const Question&, const Candidate& c) {
 std::optional<Verdict> has_capability(const Question& q, const Candidate& c) {
   if (!c.model->caps_known) return std::nullopt;
   auto lacking = missing(q.signals.needs, c.model->caps);
+  if (only_reads_results(q.signals, *c.model)) lacking = missing(lacking, Cap::Tools);
   return lacking == Cap::None ? std::nullopt : reject(ReasonCode::MissingCap, static_cast<std::int64_t>(lacking));
 }
 std::optional<Verdict> fits_context(const Question& q, const Candidate& c) {
@@ -83,6 +84,13 @@ constexpr std::array<Constraint, 13> kConstraints{is_named,
                                                   within_the_policy_place,
                                                   may_cost};
 } // namespace
+
+// Who can be made to call can also be told what came of it; calling more of its own accord it can't.
+bool only_reads_results(const Signals& signals, const ModelFacts& model) {
+  if (!signals.answers_tools || !model.caps_known) return false;
+  bool lacks_tools = (missing(signals.needs, model.caps) & Cap::Tools) != Cap::None;
+  return lacks_tools && (model.caps & Cap::ForcedTools) != Cap::None;
+}
 
 const std::uint8_t kStages = kConstraints.size();
 

@@ -33,6 +33,10 @@ Failure unknown_model(const ModelName& wish, std::span<const Candidate> candidat
   return refusal(FailureKind::NotFound, Fault::Client, std::move(message), "model_not_found", "model");
 }
 
+bool can_be_made_to_call(const Reason& reason, const ModelFacts& model) {
+  return static_cast<Cap>(reason.a) == Cap::Tools && (model.caps & Cap::ForcedTools) != Cap::None;
+}
+
 // The refusal for the candidate that came nearest to being used, by the Reason it fell for.
 Failure refuse_for(const Reason& reason, const ModelFacts& model) {
   using enum FailureKind;
@@ -47,7 +51,10 @@ Failure refuse_for(const Reason& reason, const ModelFacts& model) {
     case ReasonCode::MissingCap:
       return refusal(
           BadRequest, Fault::Client,
-          fmt::format("no model can take this request; the nearest is {}: {}. Name a model that can", name, why),
+          fmt::format("no model can take this request; the nearest is {}: {}. Name a model that can{}", name, why,
+                      can_be_made_to_call(reason, model)
+                          ? ", or say which call it must make: tool_choice \"required\" or a named function"
+                          : ""),
           "missing_capability", "model");
     case ReasonCode::ContextTooSmall:
       return refusal(

@@ -43,13 +43,13 @@ std::vector<std::string> words(std::string_view text) {
   return out;
 }
 Cap cap(std::string_view word) {
-  static const std::map<std::string_view, Cap> kCaps{{"tools", Cap::Tools},
-                                                     {"vision", Cap::Vision},
-                                                     {"json_schema", Cap::JsonSchema},
-                                                     {"logprobs", Cap::Logprobs},
-                                                     {"audio", Cap::Audio}};
+  static const std::map<std::string_view, Cap> kCaps{
+      {"tools", Cap::Tools | Cap::ForcedTools}, {"forced_tools", Cap::ForcedTools}, {"vision", Cap::Vision},
+      {"json_schema", Cap::JsonSchema},         {"logprobs", Cap::Logprobs},        {"audio", Cap::Audio}};
   return kCaps.at(word);
 }
+// A model with tools can be made to call them, too; a request needs one or the other.
+Cap wanted(std::string_view word) { return word == "tools" ? Cap::Tools : cap(word); }
 Cap caps(std::string_view list) {
   auto out = Cap::None;
   for (auto word : text::split(list, ','))
@@ -135,7 +135,9 @@ Scenario read_scenario(const Case& one, World& world) {
     if (key == "model") s.model = value;
     else if (key == "prompt") s.signals.prompt_tokens = number();
     else if (key == "output") s.signals.max_output_tokens = number();
-    else if (key == "needs") s.signals.needs = caps(value);
+    else if (key == "needs") {
+      for (auto word : text::split(value, ',')) s.signals.needs = s.signals.needs | wanted(word);
+    } else if (key == "answers") s.signals.answers_tools = value == "tools";
     else if (key == "class") s.data_class = value == "nobody-looked" ? std::nullopt : parse_class(value);
     else if (key == "place") s.signals.hints.furthest = parse_place(value);
     else if (key == "max-cost") s.signals.hints.max_micro_usd = micro(value);

@@ -39,6 +39,12 @@ std::size_t skip_value(std::string_view t, std::size_t i) {
 Span span(std::size_t begin, std::size_t end) {
   return {static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end)};
 }
+std::string_view bytes(std::string_view t, Span s) { return t.substr(s.begin, s.end - s.begin); }
+// A key may be written with escapes; hardly anyone does.
+bool is_key(std::string_view written, std::string_view key) {
+  return written == key || (written.size() > key.size() && written.find('\\') != std::string_view::npos &&
+                            json::unescape(written) == key);
+}
 } // namespace
 
 std::vector<Member> top_level_fields(std::string_view t) {
@@ -58,17 +64,44 @@ std::vector<Member> top_level_fields(std::string_view t) {
   return fields;
 }
 
+std::string_view member_of(std::string_view object, std::string_view key) {
+  for (const auto& field : top_level_fields(object))
+    if (is_key(bytes(object, field.key), key)) return bytes(object, field.value);
+  return {};
+}
+
+std::vector<std::string_view> elements_of(std::string_view t) {
+  std::vector<std::string_view> elements;
+  std::size_t i = skip_blank(t, 0);
+  if (i >= t.size() || t[i] != '[') return elements;
+  for (i = skip_blank(t, i + 1); i < t.size() && t[i] != ']';) {
+    std::size_t end = skip_value(t, i);
+    elements.push_back(t.substr(i, end - i));
+    i = skip_blank(t, end);
+    if (i < t.size() && t[i] == ',') i = skip_blank(t, i + 1);
+    else break;
+  }
+  return elements;
+}
+
 const Member* BodyEdits::find(std::string_view key) const {
-  auto at = std::ranges::find_if(
-      fields_, [&](const Member& f) { return body_.substr(f.key.begin, f.key.end - f.key.begin) == key; });
+  auto at = std::ranges::find_if(fields_, [&](const Member& f) { return is_key(bytes(body_, f.key), key); });
   return at == fields_.end() ? nullptr : &*at;
+}
+std::string_view BodyEdits::value(std::string_view key) const {
+  const Member* field = find(key);
+  return field == nullptr ? std::string_view{} : bytes(body_, field->value);
+}
+void BodyEdits::inside(std::string_view old, std::string text) {
+  auto begin = static_cast<std::uint32_t>(old.data() - body_.data());
+  inner_.push_back({begin, begin + static_cast<std::uint32_t>(old.size()), std::move(text)});
 }
 
 BodyEdits::Change& BodyEdits::change(const Member* field) {
   auto at = std::ranges::find(changes_, field, &Change::field);
   if (at != changes_.end()) return *at;
-  auto text = [&](Span s) { return std::string(body_.substr(s.begin, s.end - s.begin)); };
-  return changes_.emplace_back(Change{field, false, text(field->key), text(field->value)});
+  return changes_.emplace_back(
+      Change{field, false, json::unescape(bytes(body_, field->key)), std::string(bytes(body_, field->value))});
 }
 
 void BodyEdits::set(std::string_view key, std::string_view value) {
@@ -119,6 +152,7 @@ std::vector<Edit> BodyEdits::edits() const {
     else if (index > 0) begin = fields_[index - 1].value.end;
     out.push_back({begin, end, {}});
   }
+  out.insert(out.end(), inner_.begin(), inner_.end());
   std::ranges::sort(out, {}, &Edit::begin);
   return out;
 }

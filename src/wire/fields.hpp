@@ -16,6 +16,9 @@ struct Member {
 };
 // In order of appearance. `object` must be valid JSON and an object.
 std::vector<Member> top_level_fields(std::string_view object);
+// The bytes of one member's value, empty when there is none; of an array's elements. Both of valid JSON.
+std::string_view member_of(std::string_view object, std::string_view key);
+std::vector<std::string_view> elements_of(std::string_view array);
 
 // Builds the edits of one outgoing body; give it changes in any order, then edits() sorts them.
 class BodyEdits {
@@ -25,6 +28,9 @@ class BodyEdits {
   void set(std::string_view key, std::string_view json);  // replaces the value or adds the member
   void rename(std::string_view key, std::string_view to); // no effect when absent
   void remove(std::string_view key);                      // no effect when absent
+  std::string_view value(std::string_view key) const;     // its bytes, empty when absent
+  // A change deeper in, of bytes of the body inside a member that is neither set nor removed. Must not overlap another.
+  void inside(std::string_view old, std::string text);
   std::vector<Edit> edits() const;
 
  private:
@@ -38,6 +44,7 @@ class BodyEdits {
   std::string_view body_;
   std::vector<Member> fields_;
   std::vector<Change> changes_;
+  std::vector<Edit> inner_;
   std::string added_;
 };
 

@@ -31,6 +31,30 @@ TEST(Fields, SetsRenamesAndRemoves) {
   edits.remove("model");
   EXPECT_EQ(edited(kBody, edits), R"({"max_tokens":5, "messages":[{"a":"}]"}] ,"stream":true,"m":1 })");
 }
+TEST(Fields, KnowsAKeyHoweverItIsWritten) {
+  constexpr std::string_view kEscaped = R"({"m\u006fdel":"auto","n":1})";
+  BodyEdits edits(kEscaped);
+  EXPECT_EQ(edits.value("model"), "\"auto\"");
+  edits.set("model", "\"x\"");
+  edits.remove("n");
+  EXPECT_EQ(edited(kEscaped, edits), R"({"model":"x"})");
+  EXPECT_EQ(member_of(kEscaped, "model"), "\"auto\"");
+  EXPECT_EQ(member_of(kEscaped, "mode"), "");
+}
+TEST(Fields, ChangesWhatStandsInsideAMember) {
+  BodyEdits edits(kBody);
+  edits.set("max_tokens", "5");
+  edits.remove("stream");
+  edits.inside(member_of(elements_of(edits.value("messages"))[0], "a"), "1");
+  EXPECT_EQ(edited(kBody, edits), R"({"max_tokens":5, "model":"auto", "messages":[{"a":1}] ,"n":1 })");
+}
+TEST(Fields, FindsElements) {
+  using Elements = std::vector<std::string_view>;
+  EXPECT_EQ(elements_of(R"([ 1 ,"a,]" , {"b":[2]},[],null ])"),
+            (Elements{"1", "\"a,]\"", "{\"b\":[2]}", "[]", "null"}));
+  EXPECT_EQ(elements_of("[]"), Elements{});
+  EXPECT_EQ(elements_of("null"), Elements{});
+}
 TEST(Fields, RemovesAnySubset) {
   for (unsigned mask = 0; mask < 16; ++mask) {
     BodyEdits edits(kBody);

@@ -37,9 +37,10 @@ std::optional<std::int64_t> to_integer(std::string_view token);
 // errors.
 JsonFlaw locate(std::string_view body, simdjson::error_code error);
 
-// A token without the blanks behind it.
+// A token without the blanks behind it; other control characters are none (RFC 8259, 2).
 inline std::string_view trimmed(std::string_view token) {
-  while (!token.empty() && static_cast<unsigned char>(token.back()) <= ' ') token.remove_suffix(1);
+  auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; };
+  while (!token.empty() && blank(token.back())) token.remove_suffix(1);
   return token;
 }
 

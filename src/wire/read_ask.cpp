@@ -8,18 +8,10 @@
 #include "core/json.hpp"
 #include "wire/ask_keys.hpp"
 #include "wire/chat.hpp"
-#include "wire/fields.hpp"
 #include "wire/json_visit.hpp"
 
 namespace intertie::wire {
 namespace {
-// tool_choice "none": the tools are there to be read about, not to be called.
-bool forbids_tools(std::string_view body) {
-  for (const auto& field : top_level_fields(body))
-    if (body.substr(field.key.begin, field.key.end - field.key.begin) == "tool_choice")
-      return body.substr(field.value.begin, field.value.end - field.value.begin) == "\"none\"";
-  return false;
-}
 constexpr int kMostDepth = 48;
 constexpr std::uint32_t kMostMessages = 20'000, kMostTools = 512;
 constexpr std::size_t kMostTexts = 1'000'000, kMostModelName = 512;
@@ -72,6 +64,7 @@ class AskReader : JsonVisit {
   bool response_format(Value& value);
   bool modalities(Value& value);
   bool definitions(Value& value, std::string_view name);
+  bool tool_choice(Value& value, JsonKind kind);
   bool messages(Value& value);
   bool message(Value& value);
   bool content(Value& value, JsonKind kind);
@@ -89,6 +82,7 @@ class AskReader : JsonVisit {
   Ask ask_;
   std::uint64_t seen_ = 0; // rows of kAskFields met
   std::optional<std::uint32_t> max_tokens_, max_completion_tokens_;
+  Cap choice_ = Cap::Tools; // what tools make the request need, by tool_choice
 };
 
 bool AskReader::wrong_type(std::string param, std::string_view wanted, JsonKind got) {
@@ -133,6 +127,7 @@ Result<Ask> AskReader::read() {
     good = missing("messages", "send at least one message, such as {\"role\":\"user\",\"content\":\"Hello\"}");
   release_parser(body_.size());
   if (!good) return std::unexpected(std::move(failure()));
+  if (ask_.tools > 0) need(choice_);
   ask_.max_tokens = max_completion_tokens_ ? max_completion_tokens_ : max_tokens_;
   return std::move(ask_);
 }
@@ -183,6 +178,7 @@ bool AskReader::known(Field field, std::string_view name, JsonKind kind, Value& 
       if (number && *number > 0) need(Cap::Logprobs);
       return true;
     case Field::Modalities: return modalities(value);
+    case Field::ToolChoice: return tool_choice(value, kind);
     case Field::Audio: need(Cap::Audio); return walk(value, Position::Unknown);
     case Field::Metadata: return walk(value, Position::Metadata);
     case Field::MetadataText: return walk(value, Position::Metadata);
@@ -296,8 +292,31 @@ bool AskReader::definitions(Value& value, std::string_view name) {
                     std::string(name));
     return walk(inner, Position::ToolDefinition);
   });
-  if (ask_.tools > 0 && !forbids_tools(body_)) need(Cap::Tools);
   return good;
+}
+
+// "none": the tools are there to be read about, not to be called. "required" and a named function must end in a call.
+bool AskReader::tool_choice(Value& value, JsonKind what) {
+  auto text = [&](Value& inner, std::string_view forces) {
+    RawString word{};
+    if (!string(inner, word)) return false;
+    if (word.text == forces) choice_ = Cap::ForcedTools;
+    if (what == JsonKind::String && word.text == "none") choice_ = Cap::None;
+    return note(word, Position::Unknown);
+  };
+  if (what == JsonKind::String) return text(value, "required");
+  return fields(value, [&](std::string_view key, RawString raw, Value& inner) {
+    JsonKind is{};
+    if (!kind(inner, is)) return false;
+    if (key == "type" && is == JsonKind::String) return text(inner, "function");
+    if (key != "allowed_tools" || is != JsonKind::Object)
+      return (identifier_like(key) || note(raw, Position::Unknown)) && walk(inner, Position::Unknown);
+    return fields(inner, [&](std::string_view name, RawString written, Value& part) {
+      if (!kind(part, is)) return false;
+      if (name == "mode" && is == JsonKind::String) return text(part, "required");
+      return (identifier_like(name) || note(written, Position::Unknown)) && walk(part, Position::Unknown);
+    });
+  });
 }
 
 bool AskReader::messages(Value& value) {
@@ -321,6 +340,7 @@ bool AskReader::message(Value& value) {
   std::size_t first = ask_.texts.size();
   unsigned seen = 0;
   Position position = Position::Unknown;
+  bool calls = false;
   bool good = fields(value, [&](std::string_view key, RawString raw, Value& inner) {
     JsonKind what{};
     if (!kind(inner, what)) return false;
@@ -344,6 +364,7 @@ bool AskReader::message(Value& value) {
     if (row == 3 || row == 5) {
       if (row == 3 && what != JsonKind::Array && what != JsonKind::Null)
         return wrong_type(in_message("tool_calls"), "an array", what);
+      calls = calls || what != JsonKind::Null;
       return walk(inner, Position::ToolArgument);
     }
     if (key == "refusal" || key == "reasoning_content" || key == "reasoning") return walk(inner, kByRole);
@@ -351,6 +372,8 @@ bool AskReader::message(Value& value) {
   });
   if (!good) return false;
   if ((seen & 1) == 0) return missing(in_message("role"), "say who speaks: system, user, assistant or tool");
+  ask_.answers_tools = position == Position::ToolResult;
+  ask_.tool_history = ask_.tool_history || ask_.answers_tools || calls;
   for (std::size_t i = first; i < ask_.texts.size(); ++i)
     if (ask_.texts[i].position == kByRole) ask_.texts[i].position = position;
   return true;

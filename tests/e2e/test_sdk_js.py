@@ -55,11 +55,7 @@ def test_every_js_test_ran(results):
     assert list(results["by_name"]) and set(results["by_name"]) == set(NAMES), results["stderr"]
 
 
-KNOWN_SHORTFALLS = {"device named tool": "the default model's template has no tools; forcing calls by our own grammar is to come"}
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.xfail(strict=True, reason=KNOWN_SHORTFALLS[n])]
-                                               if n in KNOWN_SHORTFALLS else []) for n in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_js(results, name):
     assert name in results["by_name"], f"did not run\n{results['stderr'][-2000:]}"
     result = results["by_name"][name]

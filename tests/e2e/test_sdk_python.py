@@ -2,19 +2,33 @@
 import json
 import threading
 import time
+import typing
 
 import openai
+import pydantic
 import pytest
 from openai import OpenAI
 
 import imposter
-from harness import MODEL_NAME, patience
+from harness import MODEL, MODEL_NAME, config, patience
 
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather at a place", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}}
+SEARCH = {"type": "function", "function": {"name": "search", "parameters": {
+    "type": "object", "properties": {"query": {"type": "string", "maxLength": 30}}, "required": ["query"]}}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "capital", "strict": True, "schema": {
     "type": "object", "properties": {"country": {"type": "string", "maxLength": 20}, "population": {"type": "integer"}},
     "required": ["country", "population"], "additionalProperties": False}}}
+
+
+class City(pydantic.BaseModel):
+    name: str = pydantic.Field(max_length=20)
+
+
+class Trip(pydantic.BaseModel):
+    """Plans a trip."""
+    city: City                       # its schema is a $ref into $defs
+    nights: typing.Literal[1, 2]
 
 
 def client(daemon, **kw) -> OpenAI:
@@ -75,7 +89,6 @@ def test_device_json_schema(local):
     assert set(document) == {"country", "population"} and isinstance(document["population"], int)
 
 
-@pytest.mark.xfail(strict=True, reason="the default model's template has no tools; forcing calls by our own grammar is to come")
 def test_device_named_tool_is_called(local):
     """llama-server takes a named tool_choice for `auto`; the daemon makes it hold."""
     answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
@@ -88,12 +101,112 @@ def test_device_named_tool_is_called(local):
     assert answer.choices[0].finish_reason == "tool_calls"
 
 
-@pytest.mark.xfail(strict=True, reason="the default model's template has no tools; forcing calls by our own grammar is to come")
 def test_device_required_tool_is_called(local):
     answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
                                                    temperature=0,
                                                    tools=[TOOL], tool_choice="required")
     assert answer.choices[0].message.tool_calls[0].function.name == "get_weather"
+    assert answer.choices[0].message.content is None and answer.choices[0].message.tool_calls[0].id.startswith("call_")
+    assert local.explain()["judged"][0]["sentence"].endswith("its template knows no tools, so a grammar makes it call one")
+
+
+def test_device_required_tool_is_streamed(local):
+    chunks = list(client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"),
+                                                        max_tokens=120, temperature=0, tools=[TOOL, SEARCH],
+                                                        tool_choice="required", stream=True))
+    assert not [c for c in chunks if c.choices and c.choices[0].delta.content]
+    pieces = [c.choices[0].delta.tool_calls[0] for c in chunks if c.choices and c.choices[0].delta.tool_calls]
+    assert {p.index for p in pieces} == {0} and len(pieces) > 2
+    assert (pieces[0].type, pieces[0].id[:5]) == ("function", "call_") and not [p for p in pieces[1:] if p.id]
+    name = pieces[0].function.name
+    assert name in ("get_weather", "search") and not [p for p in pieces[1:] if p.function.name]
+    arguments = json.loads("".join(p.function.arguments for p in pieces))
+    assert set(arguments) >= ({"city"} if name == "get_weather" else {"query"})
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["tool_calls"]
+
+
+def test_device_stream_helper_parses_the_call(local):
+    with client(local).chat.completions.stream(
+            model="auto", messages=user("Weather in Paris?"), max_tokens=120, temperature=0,
+            tools=[openai.pydantic_function_tool(Trip)],
+            tool_choice={"type": "function", "function": {"name": "Trip"}}) as stream:
+        names = [e.name for e in stream if e.type == "tool_calls.function.arguments.done"]
+        final = stream.get_final_completion()
+    assert names == ["Trip"] and isinstance(final.choices[0].message.tool_calls[0].function.parsed_arguments, Trip)
+
+
+def test_device_tool_call_that_is_cut_says_so(local):
+    answer = client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=22,
+                                                   temperature=0, tools=[TOOL], tool_choice="required")
+    assert answer.choices[0].finish_reason == "length"
+    message = answer.choices[0].message
+    assert message.tool_calls or message.content.startswith("{")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_device_tool_loop(local, streamed):
+    """Call, result, answer: the second turn offers the tools again and leaves the model free."""
+    sdk, messages = client(local), user("What is the weather in Paris?")
+    first = sdk.chat.completions.create(model="auto", messages=messages, max_tokens=120, temperature=0, tools=[TOOL],
+                                        tool_choice={"type": "function", "function": {"name": "get_weather"}})
+    call = first.choices[0].message.tool_calls[0]
+    messages += [first.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "sunny, 18 degrees"}]
+    with sdk.chat.completions.stream(model="auto", messages=messages, max_tokens=40, temperature=0,
+                                     tools=[TOOL]) as stream:
+        text = stream.get_final_completion().choices[0].message.content
+    if not streamed:
+        text = sdk.chat.completions.create(model="auto", messages=messages, max_tokens=40, temperature=0,
+                                           tools=[TOOL]).choices[0].message.content
+    assert "18" in text or "sunny" in text, text
+    assert "it answers from their results" in local.explain()["judged"][0]["sentence"]
+    again = sdk.chat.completions.create(model="auto", messages=messages + user("And in Rome?"), max_tokens=120,
+                                        temperature=0, tools=[TOOL], tool_choice="required")
+    assert again.choices[0].message.tool_calls[0].function.name == "get_weather"
+
+
+TOOL_TEMPLATE = """{% if tools %}<|im_start|>system
+Tools: {% for tool in tools %}{{ tool | tojson }}
+{% endfor %}<|im_end|>
+{% endif %}{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+
+def test_device_template_with_tools_is_held_to_the_choice(make, engine, tmp_path):
+    """llama-server takes a named tool_choice for `auto` and lets a required call end in text: here both are calls."""
+    (tmp_path / "tools.jinja").write_text(TOOL_TEMPLATE)
+    arguments = json.dumps(["--temp", "0", "--chat-template-file", str(tmp_path / "tools.jinja")])
+    daemon = make(config(engine=engine, paid=False, local=f'[local.model."{MODEL_NAME}"]\narguments = {arguments}'),
+                  models=[MODEL])
+    assert daemon.chat("Hi", max_tokens=1).status == 200          # loaded, it has said what its template knows
+    sdk = client(daemon)
+    left_to_it = sdk.chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=10,
+                                             tools=[TOOL, SEARCH])
+    assert left_to_it.choices[0].message.content
+    named = {"type": "function", "function": {"name": "search"}}
+    for choice in (named, "required"):
+        answer = sdk.chat.completions.create(model="auto", messages=user("Weather in Paris?"), max_tokens=120,
+                                             tools=[TOOL, SEARCH], tool_choice=choice)
+        assert answer.choices[0].finish_reason == "tool_calls"
+        assert answer.choices[0].message.tool_calls[0].function.name in ("get_weather", "search")
+        if choice == named:
+            assert answer.choices[0].message.tool_calls[0].function.name == "search"
+    assert daemon.explain()["judged"][0]["sentence"].endswith("a grammar makes sure that it calls a tool")
+
+
+def test_device_tools_left_to_the_model_are_refused(local):
+    """The default model can't choose to call: it says what would work instead of ignoring the tools."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        client(local).chat.completions.create(model="auto", messages=user("Weather in Paris?"), tools=[TOOL])
+    assert caught.value.code == "missing_capability" and 'tool_choice "required"' in caught.value.message
+
+
+@pytest.mark.parametrize("choice, param", [({"type": "function", "function": {"name": "no_such"}}, "tool_choice")])
+def test_device_tool_choice_of_nothing_is_refused(local, choice, param):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client(local).chat.completions.create(model="auto", messages=user("Hi"), tools=[TOOL], tool_choice=choice)
+    assert caught.value.param == param
 
 
 def test_device_tools_none_gives_text(local):

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include "core/json.hpp"
+#include "core/text.hpp"
 #include "guard/clear.hpp"
 #include "runner.hpp"
 #include "wire/chat.hpp"
+#include "wire/forced_tools.hpp"
 #include "wire/sse.hpp"
 
 namespace intertie::golden {
@@ -32,8 +34,8 @@ std::string failed(const Failure& f) {
 }
 
 std::string needs(Cap caps) {
-  constexpr std::array<std::string_view, 7> kNames{"tools",    "vision", "json-object", "json-schema",
-                                                   "logprobs", "audio",  "many-choices"};
+  constexpr std::array<std::string_view, 8> kNames{"tools",    "vision", "json-object",  "json-schema",
+                                                   "logprobs", "audio",  "many-choices", "forced-tools"};
   std::string out;
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if ((static_cast<unsigned>(caps) >> i & 1) != 0)
@@ -55,6 +57,7 @@ std::string ask(std::string_view, std::string_view input) {
   if (a.tools > 0) out += fmt::format(" tools={}", a.tools);
   if (a.images > 0) out += fmt::format(" images={}", a.images);
   out += needs(a.needs);
+  if (a.tool_history) out += a.answers_tools ? " answers-tools" : " tool-history";
   for (const auto& text : a.texts)
     out += fmt::format("\n{}{} {}", position(text.position), text.escaped ? " escaped" : "", a.at(text).substr(0, 100));
   return out;
@@ -108,6 +111,48 @@ std::string as_events(std::string_view arguments, std::string_view input) {
   auto out = wire::chat_answer_as_events(body, arguments == "usage");
   return out ? *out : failed(out.error());
 }
+// What the local engine is asked in the place of a request that forces a call; `forced only text`: in the place of one that
+// carries calls and their results.
+std::string forced(std::string_view arguments, std::string_view input) {
+  std::string body = with_padding(input);
+  auto read = wire::read_chat_ask(body);
+  if (!read) return failed(read.error());
+  wire::BodyEdits changed(read->body);
+  std::string out;
+  if (arguments != "only text") {
+    auto names = wire::force_call(changed);
+    if (!names) return failed(names.error());
+    out = fmt::format("{}\n", fmt::join(*names, " "));
+  }
+  wire::tools_as_text(changed);
+  auto edits = changed.edits();
+  std::string sent;
+  for (auto piece : wire::splice(read->body, edits)) sent += piece;
+  sent.reserve(sent.size() + kPadding);
+  bool valid = wire::read_chat_ask(sent).has_value();
+  return out + sent + (valid ? "" : "\nnot valid any more");
+}
+// `calls a b`: the stream of an answer forced to call a or b, as its client gets it; the same however it is cut.
+std::string calls(std::string_view arguments, std::string_view input) {
+  auto relay = [&](std::size_t cut) -> std::string {
+    std::vector<std::string> names;
+    for (auto name : text::split(arguments, ' ')) names.emplace_back(name);
+    wire::CallEvents events("call_1", std::move(names));
+    wire::SseFramer framer;
+    std::string out;
+    for (int part = 0; part < 3; ++part) {
+      auto run = part == 2 ? framer.end() : framer.feed(part == 0 ? input.substr(0, cut) : input.substr(cut));
+      auto changed = run ? events.rewrite(*run) : run;
+      if (!changed) return failed(changed.error());
+      out += *changed;
+    }
+    return out;
+  };
+  auto whole = relay(input.size());
+  for (std::size_t cut = 0; cut < input.size(); ++cut)
+    if (relay(cut) != whole) return fmt::format("cut at byte {}:\n{}", cut, relay(cut));
+  return whole;
+}
 // A failure as a client sees it: status and body. Input: the upstream's body, if any.
 std::string failure(std::string_view, std::string_view input) {
   Failure f{FailureKind::UpstreamRefused, Fault::Auth, "the provider refused the key", "upstream_auth", {}};
@@ -157,6 +202,8 @@ constexpr std::array kVerbs = std::to_array<Verb>({
     {"answer", answer},
     {"aggregate", aggregate},
     {"as-events", as_events},
+    {"forced", forced},
+    {"calls", calls},
     {"failure", failure},
     {"mark", mark},
     {"scan", scan},

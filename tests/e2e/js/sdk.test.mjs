@@ -79,6 +79,35 @@ test("device named tool", async () => {
   assert.deepEqual(Object.keys(JSON.parse(answer.choices[0].message.tool_calls[0].function.arguments)), ["city"]);
 });
 
+test("device required tool streamed", async () => {
+  const runner = device.chat.completions.stream({
+    model: "auto", messages: user("Weather in Rome?"), max_tokens: 120, temperature: 0, tools: [tool],
+    tool_choice: "required",
+  });
+  const pieces = [];
+  runner.on("tool_calls.function.arguments.delta", (event) => pieces.push(event.arguments_delta));
+  const choice = (await runner.finalChatCompletion()).choices[0];
+  assert.equal(choice.finish_reason, "tool_calls");
+  assert.deepEqual(Object.keys(JSON.parse(choice.message.tool_calls[0].function.arguments)), ["city"]);
+  assert.ok(pieces.length > 2, `arguments came in ${pieces.length} pieces`);
+});
+
+test("device tool loop", async () => {
+  const asked = [];
+  const callable = { ...tool, function: { ...tool.function, parse: JSON.parse, function: (args) => {
+    asked.push(args);
+    return "sunny, 18 degrees";
+  } } };
+  const start = { model: "auto", max_tokens: 120, temperature: 0, tools: [callable] };
+  const first = device.chat.completions.runTools({ ...start, messages: user("What is the weather in Rome?"),
+    tool_choice: { type: "function", function: { name: "get_weather" } } });
+  await first.done();
+  assert.deepEqual(asked.map((a) => Object.keys(a)), [["city"]]);
+  const second = device.chat.completions.runTools({ ...start, messages: first.messages, stop: ["."], stream: true });
+  assert.match(await second.finalContent(), /18|sunny/);
+  assert.equal(asked.length, 1);
+});
+
 test("device abort", async () => {
   const stream = await say(device, "auto", "Tell a very long story.", { stream: true, max_tokens: 2000 });
   for await (const _ of stream) break;
