@@ -43,6 +43,9 @@ class Reply::Impl {
   Task<Result<>> send_rest(); // after a put() that was Some
   Task<Result<>> send_tls(const Request& request);
   Task<Result<bool>> read_head(); // false: a pooled connection was dead, nothing came
+  Result<std::optional<std::string_view>> poll();
+  Task<Wake> wait();
+  void woke(Wake wake);
   Task<Result<std::string_view>> read();
   Task<Result<std::string_view>> read_all(std::size_t most);
 
@@ -73,6 +76,8 @@ class Reply::Impl {
   std::uint64_t left_ = 0;
   bool done_ = false;
   bool got_any_ = false;
+  std::optional<Wake> wake_; // how the wait before this poll() ended
+  std::optional<OnCancel> on_cancel_;
   std::unique_ptr<Inflater> inflater_;
   Buffer plain_;                // inflated, or all of it
   std::string_view deflated_{}; // input the inflater has not taken yet
@@ -274,30 +279,28 @@ Result<std::string_view> Reply::Impl::inflate(std::string_view piece) {
   return std::string_view{plain_.data(), plain_.size};
 }
 
-Task<Result<std::string_view>> Reply::Impl::read() {
+Result<std::optional<std::string_view>> Reply::Impl::poll() {
   for (;;) {
     if (call.cancellation.cancelled()) {
       upstream.reset();
-      co_return cancelled_failure(call);
+      return cancelled_failure(call);
     }
     std::string_view piece;
     if (inflater_ && !deflated_.empty()) {
-      CO_TRY(std::string_view plain, inflate({}));
-      if (!plain.empty()) co_return plain;
+      TRY(std::string_view plain, inflate({}));
+      if (!plain.empty()) return plain;
     }
-    if (done_) co_return std::string_view{};
-    if (at_ < in_.size) { CO_TRY(piece, take()); }
-    if (!piece.empty() && inflater_) { CO_TRY(piece, inflate(piece)); }
-    if (!piece.empty()) co_return piece;
+    if (done_) return std::string_view{};
+    if (at_ < in_.size) { TRY(piece, take()); }
+    if (!piece.empty() && inflater_) { TRY(piece, inflate(piece)); }
+    if (!piece.empty()) return piece;
     if (done_) continue;
     if (at_ == in_.size) in_.size = at_ = 0;
-    OnCancel on_cancel(call.cancellation, shut, upstream.get());
-    Wake wake = Wake::Ready;
-    if (must_wait()) wake = co_await upstream->readable(deadline(timeouts.idle));
-    auto came = take_in(wake, timeouts.idle);
+    if (!wake_ && must_wait()) return std::nullopt;
+    auto came = take_in(std::exchange(wake_, std::nullopt).value_or(Wake::Ready), timeouts.idle);
     if (!came) {
       upstream.reset();
-      co_return std::unexpected(std::move(came).error());
+      return std::unexpected(std::move(came).error());
     }
     if (*came != Came::End) continue;
     if (!head.length && !head.chunked) {
@@ -305,7 +308,24 @@ Task<Result<std::string_view>> Reply::Impl::read() {
       continue;
     }
     upstream.reset();
-    co_return broken("the upstream closed the connection in the middle of its answer");
+    return broken("the upstream closed the connection in the middle of its answer");
+  }
+}
+
+Task<Wake> Reply::Impl::wait() {
+  on_cancel_.emplace(call.cancellation, shut, upstream.get());
+  return upstream->readable(deadline(timeouts.idle));
+}
+void Reply::Impl::woke(Wake wake) {
+  on_cancel_.reset();
+  wake_ = wake;
+}
+
+Task<Result<std::string_view>> Reply::Impl::read() {
+  for (;;) {
+    CO_TRY(auto bytes, poll());
+    if (bytes) co_return *bytes;
+    woke(co_await wait());
   }
 }
 
@@ -345,6 +365,9 @@ int Reply::status() const { return impl_->head.status; }
 std::string_view Reply::header(std::string_view name) const { return find_header(impl_->raw_head, name); }
 bool Reply::event_stream() const { return impl_->head.event_stream; }
 Task<Result<std::string_view>> Reply::read() { return impl_->read(); }
+Result<std::optional<std::string_view>> Reply::poll() { return impl_->poll(); }
+Task<Wake> Reply::wait() { return impl_->wait(); }
+void Reply::woke(Wake wake) { impl_->woke(wake); }
 Task<Result<std::string_view>> Reply::read_all(std::size_t most) { return impl_->read_all(most); }
 
 class Client::Impl {

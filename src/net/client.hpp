@@ -37,6 +37,8 @@ Result<Url> parse_url(std::string_view text);
 // Proxy for `host` by HTTPS_PROXY / HTTP_PROXY / NO_PROXY (names, suffixes, "*"; loopback never), empty = none.
 std::string proxy_from_environment(std::string_view scheme, std::string_view host);
 
+enum class Wake : std::uint8_t; // socket.hpp
+
 struct Timeouts {
   milliseconds connect{3000};
   milliseconds first_byte{30'000};
@@ -61,6 +63,11 @@ class Reply {
   // Next bytes of the body without its chunk framing; empty at the end. Valid until the next call. Holds no buffer while
   // it waits. UpstreamBroken on a cut, Timeout on silence, Cancelled when the call is.
   Task<Result<std::string_view>> read();
+  // The same in halves, for who reads many small pieces and would pay for a frame with each: nullopt says
+  // `woke(co_await wait())`, then poll() again.
+  Result<std::optional<std::string_view>> poll();
+  Task<Wake> wait();
+  void woke(Wake wake);
   // All of it; TooLarge (UpstreamBroken) beyond `most`. Valid for the Reply's life; kPadding bytes behind it.
   Task<Result<std::string_view>> read_all(std::size_t most);
 

@@ -28,9 +28,13 @@ class EventSource final : public Source<Delta> {
     if (done_) co_return std::optional<Delta>{};
     if (slot_) slot_->progress();
     for (;;) {
-      auto bytes = co_await reply_.read();
+      auto bytes = reply_.poll();
       if (!bytes) co_return std::unexpected(of_provider(provider_, std::move(bytes).error()));
-      auto delta = take(*bytes);
+      if (!*bytes) {
+        reply_.woke(co_await reply_.wait());
+        continue;
+      }
+      auto delta = take(**bytes);
       if (!delta) co_return std::unexpected(of_provider(provider_, std::move(delta).error()));
       if (*delta) co_return delta;
     }
