@@ -36,6 +36,10 @@ void Metrics::count(const ledger::Receipt& receipt) {
   std::size_t place = kPlaces - 1;
   if (!receipt.legs.empty() && receipt.legs.back().failure.empty())
     place = static_cast<std::size_t>(receipt.legs.back().place);
+  for (const auto& leg : receipt.legs) {
+    if (leg.attempts > 1) raise(leg.failure.empty() ? retries_answered_ : retries_failed_, leg.attempts - 1);
+    if (leg.retries_spent) raise(retries_over_budget_);
+  }
   raise(requests_[place][static_cast<std::size_t>(receipt.outcome)]);
   raise(input_tokens_[place], receipt.usage.prompt_tokens);
   raise(output_tokens_[place], receipt.usage.completion_tokens);
@@ -67,6 +71,13 @@ std::string Metrics::render() const {
     fmt::format_to(to, "intertie_cost_usd_total{{place=\"{}\"}} {}\n", kPlaceNames[p],
                    static_cast<double>(read(micro_usd_[p])) / 1e6);
   fmt::format_to(to, "# TYPE intertie_requests_in_flight gauge\nintertie_requests_in_flight {}\n", in_flight());
+  fmt::format_to(
+      to,
+      "# HELP intertie_retries_total Second attempts at the same place, and those that the budget of a tenth "
+      "of the requests did not allow.\n# TYPE intertie_retries_total counter\n"
+      "intertie_retries_total{{result=\"answered\"}} {}\nintertie_retries_total{{result=\"failed\"}} {}\n"
+      "intertie_retries_total{{result=\"over_budget\"}} {}\n",
+      read(retries_answered_), read(retries_failed_), read(retries_over_budget_));
   first_token_.render(out, "gen_ai_server_time_to_first_token_seconds");
   duration_.render(out, "gen_ai_server_request_duration_seconds");
   decide_.render(out, "intertie_decide_seconds");

@@ -37,6 +37,7 @@ class Metrics {
   static constexpr std::size_t kPlaces = 4; // device, edge, cloud, nowhere
   std::array<std::array<std::atomic<std::uint64_t>, kOutcomes>, kPlaces> requests_{};
   std::array<std::atomic<std::uint64_t>, kPlaces> input_tokens_{}, output_tokens_{}, micro_usd_{};
+  std::atomic<std::uint64_t> retries_answered_{0}, retries_failed_{0}, retries_over_budget_{0};
   Histogram first_token_, duration_, decide_;
   std::atomic<std::int64_t> in_flight_{0};
 };

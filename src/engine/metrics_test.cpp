@@ -20,5 +20,23 @@ TEST(Metrics, CountsWhereItRan) {
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_count 1\n"), std::string::npos);
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_bucket{le=\"0.005\"} 1\n"), std::string::npos);
 }
+TEST(Metrics, CountsSecondAttempts) {
+  Metrics metrics;
+  ledger::Receipt receipt;
+  ledger::LegTried leg{"one", "big", Place::Cloud, "named", "transient", "refused", 0, 100};
+  leg.retries_spent = true;
+  receipt.legs.push_back(leg);
+  leg.retries_spent = false;
+  leg.attempts = 2;
+  receipt.legs.push_back(leg);
+  leg.failure.clear();
+  receipt.legs.push_back(leg);
+  receipt.legs.push_back(leg);
+  metrics.count(receipt);
+  auto text = metrics.render();
+  EXPECT_NE(text.find("intertie_retries_total{result=\"answered\"} 2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("intertie_retries_total{result=\"failed\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("intertie_retries_total{result=\"over_budget\"} 1\n"), std::string::npos);
+}
 } // namespace
 } // namespace intertie::engine

@@ -207,12 +207,6 @@ void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask,
   receipt.micro_usd += ledger::cost(usage, facts.price);
 }
 
-bool may_run_again(const LegEnd& end, const Call& call, const Reply& reply) {
-  if (!end.failure || end.client_gone || call.cancellation.cancelled() || reply.committed()) return false;
-  const auto& f = *end.failure;
-  return f.kind == FailureKind::UpstreamBroken || (f.kind == FailureKind::Unavailable && f.code.empty());
-}
-
 // Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
 Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Reply& reply, provider::Opener& opener,
                                       Services& services, milliseconds keepalive_after) {
@@ -240,13 +234,12 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
     reply.answering(
         {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust, budget};
-    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
-    // The child died under it and no byte was delivered: again, when its supervisor has another ready. Twice at most: once for
-    // the answer that broke, once for a connection to a child that was already dying.
-    for (int again = 0; again < 2 && reachable == nullptr && may_run_again(end, call, reply); ++again) {
-      reply.restart();
-      if (auto once_more = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
-        end = co_await run_leg(call, std::move(*once_more), target, keepalive_after, reply, opener);
+    auto* health = reachable ? reachable->health.get() : nullptr;
+    if (health != nullptr) health->retries.asked();
+    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener, begun);
+    if (end.failure) {
+      LegOrder order{ask, p.findings, p.policy->matrix, target, health, keepalive_after, begun};
+      end = co_await run_again(call, std::move(end), order, reply, opener);
     }
     auto now = call.clock.now();
     if (!end.client_gone) keep_health(reachable, end.failure, call, now);
@@ -259,7 +252,10 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
              {},
              {},
              end.first_token_us,
-             micros_between(begun, now)};
+             micros_between(begun, now),
+             end.attempts,
+             std::move(end.retried_after),
+             end.retries_spent};
     if (end.first_token_us > 0 && p.receipt.first_token_us == 0)
       p.receipt.first_token_us = micros_between(call.started, begun) + end.first_token_us;
     failure = std::move(end.failure);

@@ -29,6 +29,9 @@ struct LegTried {
   std::string failure_message;      // for a person; holds no content
   std::uint32_t first_token_us = 0; // 0 = none came
   std::uint32_t total_us = 0;
+  std::uint32_t attempts = 1;  // at this leg; more than one: the last one's end is above
+  std::string retried_after{}; // what the attempt before the last failed with
+  bool retries_spent = false;  // would have been asked once more, were its budget not spent
 };
 struct Judged { // one candidate and its Reason
   std::string provider;

@@ -41,6 +41,8 @@ std::string array_of(const std::vector<LegTried>& legs) {
     if (leg.failure.empty()) object.null("failure");
     else object.add("failure", leg.failure).add("failure_message", leg.failure_message);
     object.add("first_token_us", std::uint64_t{leg.first_token_us}).add("total_us", std::uint64_t{leg.total_us});
+    if (leg.attempts > 1) object.add("attempts", std::uint64_t{leg.attempts}).add("retried_after", leg.retried_after);
+    if (leg.retries_spent) object.add("retries_spent", true);
     array.raw(object.str());
   }
   return array.str();
