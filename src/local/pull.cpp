@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,10 +15,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include "core/text.hpp"
 #include "local/gguf.hpp"
+#include "local/sha256.hpp"
 #include "local/stores.hpp"
 
 namespace intertie::local {
@@ -32,27 +31,6 @@ constexpr std::uint64_t kKeepFree = 256u << 20;  // left on the disk in any case
 std::unexpected<Failure> local_failure(FailureKind kind, std::string what) {
   return fail(kind, Fault::LocalResource, std::move(what));
 }
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new()) {
-    CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-  void add(std::string_view bytes) { CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1); }
-  std::string hex() {
-    std::array<unsigned char, 32> digest{};
-    CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
-    std::string out;
-    for (auto byte : digest) out += fmt::format("{:02x}", byte);
-    return out;
-  }
-
- private:
-  struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-  };
-  std::unique_ptr<EVP_MD_CTX, Free> context_;
-};
 
 // The file that grows: what is there is hashed once, then every byte as it is written.
 class Part {
@@ -290,23 +268,6 @@ Result<std::string> file_name_for(const PullOrder& order) {
 }
 } // namespace
 
-Result<std::string> sha256_of(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return fail(FailureKind::NotFound, Fault::LocalResource,
-                fmt::format("can't open {}: {}", path, std::strerror(errno)));
-  Sha256 hash;
-  std::string buffer(1u << 20, '\0');
-  for (;;) {
-    auto got = ::read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    hash.add(std::string_view{buffer}.substr(0, static_cast<std::size_t>(got)));
-  }
-  ::close(fd);
-  return hash.hex();
-}
-
 Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call, OnProgress on_progress) {
   order.sha256 = text::lower(order.sha256);
   if (order.sha256.size() != 64 || order.sha256.find_first_not_of("0123456789abcdef") != std::string::npos)
@@ -318,7 +279,7 @@ Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call,
   fs::create_directories(folder, error);
   auto target = folder / (name + ".gguf");
   if (fs::exists(target, error)) {
-    auto there = sha256_of(target.string());
+    auto there = sha256_file(target.string());
     if (there && *there == order.sha256) co_return text::lower(name);
     co_return bad_request(fmt::format("another model is called {} already: give this one another name", name));
   }

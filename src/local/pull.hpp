@@ -34,7 +34,4 @@ using OnProgress = std::function<void(const PullProgress&)>;
 // UpstreamBroken (wrong hash; cut too often), Cancelled, Timeout.
 Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call, OnProgress on_progress);
 
-// SHA-256 of a file in hex. Blocking. Failures: NotFound.
-Result<std::string> sha256_of(const std::string& path);
-
 } // namespace intertie::local
