@@ -143,7 +143,41 @@ TEST_F(Pull, QuotaIsCheckedBeforeAByteIsWritten) {
   auto name = pull();
   ASSERT_FALSE(name);
   EXPECT_EQ(name.error().kind, FailureKind::TooLarge);
+  EXPECT_EQ(name.error().code, "over_disk_limit");
+  EXPECT_NE(name.error().message.find("disk_limit"), std::string::npos);
   EXPECT_EQ(files(), 0U);
+  order.quota = file.size();
+  EXPECT_TRUE(pull()); // exactly as much
+}
+TEST_F(Pull, QuotaCountsWhatWasPulledAndNotWhatWasAdded) {
+  std::ofstream(rig.dir + "/elsewhere.gguf", std::ios::binary) << file;
+  std::filesystem::create_symlink(rig.dir + "/elsewhere.gguf", rig.models() + "added.gguf");
+  server.when("/m/tiny.gguf", Script::json(file));
+  order.quota = file.size() + 4999;
+  std::ofstream(rig.models() + "older.gguf", std::ios::binary) << std::string(5000, 'x');
+  EXPECT_EQ(pull().error().code, "over_disk_limit");
+  ++order.quota;
+  EXPECT_TRUE(pull());
+}
+TEST_F(Pull, QuotaCountsOwnPartOnce) {
+  std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary)
+      << file.substr(0, 5000);
+  server.when("/m/tiny.gguf", part(file.substr(5000), 5000, file.size()));
+  order.quota = file.size();
+  auto name = pull();
+  ASSERT_TRUE(name) << name.error().message;
+}
+TEST_F(Pull, QuotaHoldsForAServerThatDoesNotSayTheSize) {
+  auto silent = Script::json(file);
+  silent.framing = Script::Framing::Chunked;
+  server.when("/m/tiny.gguf", silent);
+  std::ofstream(rig.models() + "older.gguf", std::ios::binary) << std::string(5000, 'x');
+  order.quota = file.size() + 4999;
+  auto name = pull();
+  ASSERT_FALSE(name);
+  EXPECT_EQ(name.error().code, "over_disk_limit");
+  order.quota = file.size() + 5000 + file.size(); // what came is kept, to be gone on with
+  EXPECT_TRUE(pull());
 }
 TEST_F(Pull, FollowsRedirectsButNotInACircle) {
   auto go = Script::json("", 302);
