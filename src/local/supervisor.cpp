@@ -92,7 +92,12 @@ ModelFlags Supervisor::flags_for(const std::string& name) const {
 }
 
 void Supervisor::refresh(Model& model) {
-  model.flags = flags_for(model.entry.name);
+  auto flags = flags_for(model.entry.name);
+  bool other_child = flags.context != model.flags.context || flags.slots != model.flags.slots ||
+                     flags.arguments != model.flags.arguments;
+  model.flags = std::move(flags);
+  if (other_child && model.run && !model.run->stopping)
+    drain(model, false); // the next one is started with the new flags
   model.permanent = false;
   model.halved = false;
   model.backoff.reset();
