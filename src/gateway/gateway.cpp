@@ -68,7 +68,8 @@ Gateway::Gateway(State& state, net::Worker& worker)
       client_(worker),
       opener_(client_, [engines = state.engines()](std::string model,
                                                    Call& call) { return acquire(engines, std::move(model), call); }),
-      services_(state.services()) {}
+      services_(state.services()),
+      sideline_(worker) {}
 
 Task<void> Gateway::handle(net::Exchange& exchange) {
   auto method = exchange.method() == "HEAD" ? std::string_view{"GET"} : exchange.method();

@@ -1,6 +1,8 @@
 """When a leg fails: who is tried next, who is never tried, and what the client, the log and the receipt say."""
+import concurrent.futures
 import json
 import re
+import sqlite3
 import time
 
 import openai
@@ -256,6 +258,29 @@ def test_explain_tells_the_story(two, upstream, second):
     assert text.index("alpha") < text.rindex("beta") and "cloud" in text
     golden.check("explain-of-a-fallback", text, (answer.decision, "ID"),
                  (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*", "TIME"), (r"\b[0-9a-f]{16}\b", "DIGEST"))
+
+
+def test_slow_admin_read_delays_no_chat(daemon, upstream):
+    """Another program holds the receipts' database: `explain` waits for the ledger's writer, and nobody else does."""
+    decision = daemon.chat(model=BIG).decision
+    daemon.explain(decision)
+    other = sqlite3.connect(daemon.home.state / "intertie" / "receipts.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        newest = daemon.chat(model=BIG).decision
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(daemon.get, f"/intertie/v1/explain/{newest}")
+            begin = time.monotonic()
+            for _ in range(5):
+                assert daemon.chat(model=BIG).status == 200
+            took = time.monotonic() - begin
+            waiting = not asked.done()
+            other.execute("ROLLBACK")
+            assert asked.result().status == 200, asked.result().body
+    finally:
+        other.close()
+    assert waiting, "the admin read did not have to wait: this proves nothing"
+    assert took < patience(0.5), f"five chats took {took:.2f} s beside it"
 
 
 def test_bills_add_up_to_what_upstream_counted(daemon, upstream):
