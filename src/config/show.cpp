@@ -90,10 +90,12 @@ std::string show_config(const Config& c) {
   fmt::format_to(line, "\n[log]\nlevel = \"{}\"\n\n{}", c.log_level, policy_text(c.policy));
   const auto& l = c.local;
   fmt::format_to(line,
-                 "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\ndisk_limit = \"{}\"\nkeep_alive = \"{}\"\nthreads = {}\n"
+                 "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\ndisk_limit = \"{}\"\nkeep_alive = "
+                 "\"{}\"\nthreads = {}\n"
                  "dedicated = {}\nqueue = {}\nimport_ollama = {}\nimport_lmstudio = {}\nimport_hf = {}\nstores = {}\n",
-                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), bytes(l.disk_limit), keep_alive(l.keep_alive), l.threads,
-                 l.dedicated, l.queue_length, l.import_ollama, l.import_lmstudio, l.import_hf, quote(l.store_dirs));
+                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), bytes(l.disk_limit),
+                 keep_alive(l.keep_alive), l.threads, l.dedicated, l.queue_length, l.import_ollama, l.import_lmstudio,
+                 l.import_hf, quote(l.store_dirs));
   for (const auto& [name, flags] : l.flags) {
     fmt::format_to(line,
                    "\n[local.model.{}]\ncontext = {}\nslots = {}\npinned = {}\nkeep_alive = \"{}\"\narguments = {}\n",

@@ -23,17 +23,18 @@ Failure Sideline::escaped(const std::exception_ptr& error) {
 }
 
 void Sideline::put(std::unique_ptr<Job> job) {
-  {
-    std::lock_guard lock(mutex_);
-    if (jobs_.size() < kWaiting) jobs_.push_back(std::move(job));
-  }
-  if (job)
+  std::unique_lock lock(mutex_);
+  if (jobs_.size() >= kWaiting) {
+    lock.unlock();
     return job->refuse({.kind = FailureKind::Unavailable,
                         .fault = Fault::Ours,
                         .message = "too many such requests are waiting already: try again in a moment",
                         .code = "busy",
                         .param = {},
                         .retry_after = seconds{1}});
+  }
+  jobs_.push_back(std::move(job));
+  lock.unlock();
   if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
   wake_.notify_one();
 }
