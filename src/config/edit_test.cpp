@@ -108,6 +108,18 @@ TEST(Edit, RefusesWhatItCantChangeSafely) {
             "edit_by_hand");
   EXPECT_NE(set("[server\n", "log.level", "info").error().message.find("mend it first"), std::string::npos);
 }
+TEST(Edit, TakesAnyPieceOfAFile) {
+  int changed = 0;
+  for (std::size_t size = 0; size <= kFile.size(); ++size)
+    for (const auto* key : {"server.listen", "server.io_threads", "policy.prefer", "local.threads", "qwen2.5-7b.temp"})
+      for (auto piece : {std::string(kFile.substr(0, size)), std::string(kFile.substr(size))}) {
+        auto edit = set(piece, key, "127.0.0.1:1");
+        if (!edit) continue;
+        ++changed;
+        EXPECT_TRUE(parse_config(edit->text, "x", kHome)) << edit->text;
+      }
+  EXPECT_GT(changed, 100);
+}
 TEST(Edit, KnowsItsKeys) {
   EXPECT_NE(set("", "server.lisen", "x").error().message.find("did you mean server.listen"), std::string::npos);
   EXPECT_NE(set("", "tini.temp", "1").error().message.find("did you mean tiny.temp"), std::string::npos);
