@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "bin/verbs.hpp"
+#include "config/edit.hpp"
 
 namespace intertie::bin {
 namespace {
@@ -57,6 +58,7 @@ constexpr std::array kVerbs{
     VerbWords{"config", "the configuration"},
     VerbWords{"config show", "the configuration in force", Wants::Nothing, {{kJson}}},
     VerbWords{"config path", "where it is read from", Wants::Nothing, {{kJson}}},
+    VerbWords{"set", "change one key of the configuration", Wants::Key, {{{"--unset", "take the key out"}, kJson}}},
     VerbWords{"config init", "write a commented sample", Wants::Nothing, {{{"--force", "over an existing file"}}}},
 };
 
@@ -74,6 +76,7 @@ std::string words_command(Wants wants) {
     case Wants::Provider: return std::string(kListProviders);
     case Wants::Receipt: return fmt::format("echo last; {}", kListReceipts);
     case Wants::Model: return fmt::format("printf '%s\\n' {}; {}", kWishes, kListModels);
+    case Wants::Key: return fmt::format("printf '%s\\n' {}", fmt::join(config::settable_keys(), " "));
     case Wants::Shell: return "printf '%s\\n' bash zsh fish";
     case Wants::Nothing:
     case Wants::Text:

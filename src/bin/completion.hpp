@@ -11,7 +11,7 @@
 namespace intertie::bin {
 
 // What may follow a verb or an option.
-enum class Wants : std::uint8_t { Nothing, Text, File, Folder, Model, Provider, LocalModel, Shell, Receipt };
+enum class Wants : std::uint8_t { Nothing, Text, File, Folder, Model, Provider, LocalModel, Shell, Receipt, Key };
 
 struct OptionWords {
   std::string_view name; // "--model"

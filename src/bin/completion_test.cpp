@@ -81,6 +81,7 @@ TEST(Completion, BashOffersVerbsThenTheirOwnOptions) {
   EXPECT_EQ(bash_offers("intertie models pull --s", 3), "--sha256\n");
   EXPECT_EQ(bash_offers("intertie --config x.toml completion z", 4), "zsh\n");
   EXPECT_EQ(bash_offers("intertie ask --w", 2), "--why\n");
+  EXPECT_EQ(bash_offers("intertie set local.mem", 2), "local.memory_limit\n");
 }
 
 } // namespace

@@ -61,5 +61,35 @@ TEST_F(ConfigInit, SaysWhyItCantBeWritten) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_), {}), 1); // nothing half-written
 }
 
+class ReplaceConfig : public ConfigInit {};
+
+TEST_F(ReplaceConfig, KeepsModeAndLink) {
+  auto real = root_ + "/dotfiles.toml", file = root_ + "/intertie.toml";
+  std::ofstream(real) << "old\n";
+  ASSERT_EQ(::chmod(real.c_str(), 0640), 0);
+  std::filesystem::create_symlink("dotfiles.toml", file);
+  auto replaced = replace_config(file, "old\n", "new\n");
+  ASSERT_TRUE(replaced) << replaced.error().message;
+  EXPECT_TRUE(std::filesystem::is_symlink(file));
+  EXPECT_EQ(read(real), "new\n");
+  EXPECT_EQ(mode(real), 0640U);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_), {}), 2);
+}
+
+TEST_F(ReplaceConfig, LeavesAloneWhatSomebodyElseChanged) {
+  auto file = root_ + "/intertie.toml";
+  std::ofstream(file) << "theirs\n";
+  EXPECT_EQ(replace_config(file, "old\n", "new\n").error().code, "changed_meanwhile");
+  EXPECT_EQ(read(file), "theirs\n");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(root_), {}), 1);
+}
+
+TEST_F(ReplaceConfig, MakesTheFirstFile) {
+  auto file = root_ + "/intertie/intertie.toml";
+  ASSERT_TRUE(replace_config(file, "", "new\n"));
+  EXPECT_EQ(read(file), "new\n");
+  EXPECT_EQ(mode(file), 0600U);
+}
+
 } // namespace
 } // namespace intertie::bin

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include <fmt/format.h>
 
@@ -33,7 +35,40 @@ Result<> write_whole(int fd, std::string_view text, const std::string& file) {
   return {};
 }
 
+std::unexpected<Failure> denied(std::string_view what, const std::string& file) {
+  return fail(FailureKind::Denied, Fault::LocalResource,
+              fmt::format("can't {} {}: {}", what, file, std::strerror(errno)));
+}
+
+std::string contents(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
 } // namespace
+
+Result<> replace_config(const std::string& file, std::string_view before, std::string_view text) {
+  if (before.empty() && !there(file)) {
+    TRY_VOID(write_sample(file, text, Existing::Keep));
+    return {};
+  }
+  // Beside what a link points to, so that whoever keeps the file in a repository of their own goes on doing so.
+  std::error_code error;
+  auto real = std::filesystem::canonical(file, error).string();
+  struct stat facts{};
+  if (error || ::stat(real.c_str(), &facts) != 0) return denied("find", file);
+  auto half = fmt::format("{}.{}.part", real, ::getpid());
+  int fd = ::open(half.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return denied("write", half);
+  auto written = write_whole(fd, text, half);
+  if (written && ::fchmod(fd, facts.st_mode & 0777) != 0) written = denied("set the mode of", half);
+  ::close(fd);
+  if (written && contents(real) != before)
+    written = bad_request(fmt::format("{} was changed meanwhile: try again", file), "changed_meanwhile");
+  if (written && ::rename(half.c_str(), real.c_str()) != 0) written = denied("write", file);
+  if (!written) ::unlink(half.c_str());
+  return written;
+}
 
 Result<std::string> write_sample(const std::string& file, std::string_view text, Existing existing) {
   namespace fs = std::filesystem;

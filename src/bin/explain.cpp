@@ -64,6 +64,10 @@ void print_legs(dom::element r) {
                    ? paint(Colour::Green, fmt::format("answered in {}, first token after {}",
                                                       took(num(leg, "total_us")), took(num(leg, "first_token_us"))))
                    : paint(Colour::Yellow, fmt::format("{}: {}", failure, str(leg, "failure_message"))));
+    if (num(leg, "attempts") > 1)
+      fmt::print("           at attempt {}; the one before: {}\n", num(leg, "attempts"), str(leg, "retried_after"));
+    if (flag(leg, "retries_spent"))
+      fmt::print("           not asked once more: a tenth of its requests were retries\n");
   }
 }
 

@@ -19,6 +19,7 @@ constexpr const char* kFooter = R"(Examples:
   intertie explain                                where the last answer came from, and why
   git diff | intertie ask "Review this change:"   what is piped in follows the question
   intertie models list                            what can run here
+  intertie set local.memory_limit "6 GB"          one key of the configuration; MODEL.FLAG for a model's engine
   OPENAI_BASE_URL=http://127.0.0.1:4683/v1 any-openai-client --model auto
 
 Exit codes: 0 done · 1 failed · 2 wrong use · 3 configuration invalid · 4 no daemon is running · 5 refused by policy)";
@@ -58,6 +59,7 @@ Verb with_paths(PlainVerb verb) {
     if (!paths) return complain(paths.error());
     config::Config bare;
     bare.paths = *paths;
+    bare.local.data_dir = paths->data_dir;
     return verb(options, bare);
   };
 }
@@ -152,6 +154,11 @@ struct CommandLine {
     json(verb(config_verb, "path", "where it is read from", with_paths(config_path)));
     verb(config_verb, "init", "write a commented sample", with_paths(config_init))
         ->add_flag("--force", options.force, "over an existing file");
+    auto* set_verb = verb(&app, "set", "change one key of the configuration file, checked first", with_paths(set));
+    set_verb->add_option("key", options.key, "SECTION.KEY, or MODEL.FLAG for any flag of a model's engine")->required();
+    set_verb->add_option("value", options.value, "its new value (or write KEY=VALUE)");
+    set_verb->add_flag("--unset", options.unset, "take the key out: its default holds again");
+    json(set_verb);
   }
 };
 

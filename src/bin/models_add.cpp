@@ -112,6 +112,7 @@ Result<local::Entry> pull_url(const config::Config& config, const Options& optio
   order.sha256 = options.sha256;
   order.name = options.name;
   order.data_dir = config.local.data_dir;
+  order.quota = config.local.disk_limit;
   auto path = options.file.substr(0, options.file.find_first_of("?#"));
   auto pulled = Pull(std::move(order), path.substr(path.rfind('/') + 1)).run();
   if (!pulled && pulled.error().code == "wrong_hash")

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ struct Options {
   // models, providers, check, config
   std::string name, file, sha256, shell;
   bool force = false;
+  // set
+  std::string key;
+  std::optional<std::string> value;
+  bool unset = false;
   // serve
   std::string listen, engine;
   int io_threads = 0;
@@ -49,6 +54,7 @@ int check(const Options& options, const config::Config& config);
 int config_show(const Options& options, const config::Config& config);
 int config_path(const Options& options, const config::Config& config);
 int config_init(const Options& options, const config::Config& config);
+int set(const Options& options, const config::Config& config);
 int doctor(const Options& options, const Result<config::Config>& config);
 int completion(const Options& options);
 

@@ -94,6 +94,7 @@ unknown = "C4"
 engine = "~/bin/llama-server"
 data_dir = "/models"
 memory_limit = "6GiB"
+disk_limit = "50 GB"
 keep_alive = "never"
 stores = ["~/gguf", "/srv/gguf"]
 import_hf = false
@@ -132,6 +133,7 @@ quality = 60
   EXPECT_EQ(c.local.data_dir, "/models");
   EXPECT_EQ(c.paths.data_dir, "/models");
   EXPECT_EQ(c.local.memory_limit, 6ULL << 30);
+  EXPECT_EQ(c.local.disk_limit, 50'000'000'000U);
   EXPECT_LT(c.local.keep_alive, seconds{0});
   EXPECT_EQ(c.local.store_dirs.at(0), "/home/ada/gguf");
   ASSERT_EQ(c.local.flags.size(), 1U);
@@ -343,6 +345,7 @@ TEST(Docs, NameEveryKey) {
                                "engine",
                                "data_dir",
                                "memory_limit",
+                               "disk_limit",
                                "keep_alive",
                                "threads",
                                "dedicated",

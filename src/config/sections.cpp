@@ -53,6 +53,11 @@ std::optional<seconds> keep_alive(const Value& value) {
   if (text == "never") return seconds{-1};
   return std::chrono::duration_cast<seconds>(value.duration(milliseconds{0}, kDay * 400));
 }
+// "" is none.
+std::uint64_t limit(const Value& value) {
+  bool none = value.node() != nullptr && value.node()->is_string() && value.string().empty();
+  return none ? 0 : value.bytes();
+}
 void set_data_dir(const Value& value, Config& config, Env env) {
   auto path = expand_home(value.string(), env);
   if (path.empty()) return;
@@ -89,14 +94,11 @@ constexpr std::array<Key, 5> kPolicy{{
      [](const Value& v, Config& c, Env) { c.policy.high_end_quality = static_cast<int>(v.integer(0, 100)); }},
     {"prefer", [](const Value& v, Config& c, Env) { c.policy.prefer = v.strings(); }},
 }};
-constexpr std::array<Key, 11> kLocal{{
+constexpr std::array<Key, 12> kLocal{{
     {"engine", [](const Value& v, Config& c, Env e) { c.local.engine = expand_home(v.string(), e); }},
     {"data_dir", set_data_dir},
-    {"memory_limit",
-     [](const Value& v, Config& c, Env) {
-       if (v.node() != nullptr && v.node()->is_string() && v.string().empty()) c.local.memory_limit = 0;
-       else c.local.memory_limit = v.bytes();
-     }},
+    {"memory_limit", [](const Value& v, Config& c, Env) { c.local.memory_limit = limit(v); }},
+    {"disk_limit", [](const Value& v, Config& c, Env) { c.local.disk_limit = limit(v); }},
     {"keep_alive",
      [](const Value& v, Config& c, Env) { c.local.keep_alive = keep_alive(v).value_or(c.local.keep_alive); }},
     {"threads", [](const Value& v, Config& c, Env) { c.local.threads = static_cast<int>(v.integer(0, 1024)); }},

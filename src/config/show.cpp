@@ -90,10 +90,12 @@ std::string show_config(const Config& c) {
   fmt::format_to(line, "\n[log]\nlevel = \"{}\"\n\n{}", c.log_level, policy_text(c.policy));
   const auto& l = c.local;
   fmt::format_to(line,
-                 "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\nkeep_alive = \"{}\"\nthreads = {}\n"
+                 "\n[local]\nengine = {}\ndata_dir = {}\nmemory_limit = \"{}\"\ndisk_limit = \"{}\"\nkeep_alive = "
+                 "\"{}\"\nthreads = {}\n"
                  "dedicated = {}\nqueue = {}\nimport_ollama = {}\nimport_lmstudio = {}\nimport_hf = {}\nstores = {}\n",
-                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), keep_alive(l.keep_alive), l.threads,
-                 l.dedicated, l.queue_length, l.import_ollama, l.import_lmstudio, l.import_hf, quote(l.store_dirs));
+                 quote(l.engine), quote(l.data_dir), bytes(l.memory_limit), bytes(l.disk_limit),
+                 keep_alive(l.keep_alive), l.threads, l.dedicated, l.queue_length, l.import_ollama, l.import_lmstudio,
+                 l.import_hf, quote(l.store_dirs));
   for (const auto& [name, flags] : l.flags) {
     fmt::format_to(line,
                    "\n[local.model.{}]\ncontext = {}\nslots = {}\npinned = {}\nkeep_alive = \"{}\"\narguments = {}\n",
@@ -121,6 +123,7 @@ std::string_view default_config_text() {
 [local]
 # engine = ""                    # path of llama-server, "none", or "" = find it
 # memory_limit = ""              # such as "6 GB"; "" = 80 % of what is free
+# disk_limit = ""                # for all pulled models together, such as "50 GB"; "" = none
 # keep_alive = "10m"             # how long an idle model stays loaded
 
 # Clouds are used only when they are configured here, and paid ones only with [policy] paid = true.

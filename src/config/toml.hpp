@@ -2,6 +2,8 @@
 // one; included by .cpp files of config/ and nothing else.
 #pragma once
 
+#include <cstdint> // its own table of spaces needs it and does not say so
+
 #ifdef TOML_HEADER_ONLY
 #undef TOML_HEADER_ONLY
 #endif

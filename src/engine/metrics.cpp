@@ -43,6 +43,11 @@ void Metrics::count(const ledger::Receipt& receipt, ledger::Outcome outcome, std
   decide_.add(receipt.decide_us);
 }
 
+void Metrics::retried(bool answered, std::uint32_t attempts, bool over_budget) {
+  raise(answered ? retries_answered_ : retries_failed_, attempts - 1);
+  if (over_budget) raise(retries_over_budget_);
+}
+
 std::string Metrics::render() const {
   std::string out;
   auto to = std::back_inserter(out);
@@ -65,6 +70,13 @@ std::string Metrics::render() const {
     fmt::format_to(to, "intertie_cost_usd_total{{place=\"{}\"}} {}\n", kPlaceNames[p],
                    static_cast<double>(read(micro_usd_[p])) / 1e6);
   fmt::format_to(to, "# TYPE intertie_requests_in_flight gauge\nintertie_requests_in_flight {}\n", in_flight());
+  fmt::format_to(
+      to,
+      "# HELP intertie_retries_total Second attempts at the same place, and those that the budget of a tenth "
+      "of the requests did not allow.\n# TYPE intertie_retries_total counter\n"
+      "intertie_retries_total{{result=\"answered\"}} {}\nintertie_retries_total{{result=\"failed\"}} {}\n"
+      "intertie_retries_total{{result=\"over_budget\"}} {}\n",
+      read(retries_answered_), read(retries_failed_), read(retries_over_budget_));
   first_token_.render(out, "gen_ai_server_time_to_first_token_seconds");
   duration_.render(out, "gen_ai_server_request_duration_seconds");
   decide_.render(out, "intertie_decide_seconds");

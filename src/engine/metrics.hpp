@@ -28,6 +28,7 @@ class Histogram {
 class Metrics {
  public:
   void count(const ledger::Receipt& receipt, ledger::Outcome outcome, std::optional<Place> answered_at);
+  void retried(bool answered, std::uint32_t attempts, bool over_budget); // one leg that was, or would have been
   void started() { in_flight_.fetch_add(1, std::memory_order_relaxed); }
   void ended() { in_flight_.fetch_sub(1, std::memory_order_relaxed); }
   std::int64_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
@@ -38,6 +39,7 @@ class Metrics {
   static constexpr std::size_t kPlaces = 4; // device, edge, cloud, nowhere
   std::array<std::array<std::atomic<std::uint64_t>, kOutcomes>, kPlaces> requests_{};
   std::array<std::atomic<std::uint64_t>, kPlaces> input_tokens_{}, output_tokens_{}, micro_usd_{};
+  std::atomic<std::uint64_t> retries_answered_{0}, retries_failed_{0}, retries_over_budget_{0};
   Histogram first_token_, duration_, decide_;
   std::atomic<std::int64_t> in_flight_{0};
 };

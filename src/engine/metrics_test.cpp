@@ -18,5 +18,16 @@ TEST(Metrics, CountsWhereItRan) {
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_count 1\n"), std::string::npos);
   EXPECT_NE(text.find("gen_ai_server_request_duration_seconds_bucket{le=\"0.005\"} 1\n"), std::string::npos);
 }
+TEST(Metrics, CountsSecondAttempts) {
+  Metrics metrics;
+  metrics.retried(false, 1, true);
+  metrics.retried(false, 2, false);
+  metrics.retried(true, 2, false);
+  metrics.retried(true, 2, false);
+  auto text = metrics.render();
+  EXPECT_NE(text.find("intertie_retries_total{result=\"answered\"} 2\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("intertie_retries_total{result=\"failed\"} 1\n"), std::string::npos);
+  EXPECT_NE(text.find("intertie_retries_total{result=\"over_budget\"} 1\n"), std::string::npos);
+}
 } // namespace
 } // namespace intertie::engine

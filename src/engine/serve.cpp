@@ -30,6 +30,9 @@ struct Tried {
   const route::Leg* leg;
   std::string_view failure; // Fault's name, empty when it answered
   std::string failure_message;
+  std::uint32_t attempts = 1;
+  std::string retried_after{};
+  bool retries_spent = false;
 };
 // What one request carries from pass to pass.
 struct Passage : Judgement {
@@ -135,10 +138,12 @@ std::uint64_t story_key(const Passage& p, const Ask& ask, const Asked& asked, le
           static_cast<std::uint64_t>(ask.stream));
   for (const auto& finding : p.findings.list) key.mix(std::uint64_t{finding.detector});
   for (const auto& tried : p.tried) {
-    key.mix(std::uint64_t{tried.leg->candidate});
-    if (tried.failure.empty()) continue;
+    key.mix((std::uint64_t{tried.leg->candidate} << 33) | (std::uint64_t{tried.attempts} << 1) |
+            static_cast<std::uint64_t>(tried.retries_spent));
+    if (tried.failure.empty() && tried.attempts == 1) continue;
     key.mix(tried.failure);
     key.mix(tried.failure_message);
+    key.mix(tried.retried_after);
   }
   return key.value();
 }
@@ -189,7 +194,8 @@ struct Told {
     for (auto& one : tried)
       story.legs.push_back({one.leg->model->provider, one.leg->model->name, one.leg->model->place,
                             std::string(route::to_string(one.leg->why)), std::string(one.failure),
-                            std::move(one.failure_message)});
+                            std::move(one.failure_message), one.attempts, std::move(one.retried_after),
+                            one.retries_spent});
     for (const auto& reason : p.plan.reasons) {
       const auto& facts = entry_of(p, reason.candidate).facts;
       bool chosen =
@@ -249,12 +255,6 @@ void settle_receipt(ledger::Receipt& receipt, const LegEnd& end, const Ask& ask,
   receipt.micro_usd += ledger::cost(usage, facts.price);
 }
 
-bool may_run_again(const LegEnd& end, const Call& call, const Reply& reply) {
-  if (!end.failure || end.client_gone || call.cancellation.cancelled() || reply.committed()) return false;
-  const auto& f = *end.failure;
-  return f.kind == FailureKind::UpstreamBroken || (f.kind == FailureKind::Unavailable && f.code.empty());
-}
-
 // Each leg in turn until one answers. Every leg is cleared for its own trust; the class can't be outrun by a fallback.
 Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Reply& reply, provider::Opener& opener,
                                       Services& services, milliseconds keepalive_after) {
@@ -284,19 +284,19 @@ Task<std::optional<Failure>> run_legs(Passage& p, Call& call, const Ask& ask, Re
         {call.id, leg.model->place, leg.model->provider, leg.model->name, reason_sentence(p, leg, services)});
     provider::Target target{reachable ? reachable->remote.get() : nullptr, leg.model->name, leg.model->trust,
                             leg.model->caps, budget};
-    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener);
-    // The child died under it and no byte was delivered: again, when its supervisor has another ready. Twice at most: once for
-    // the answer that broke, once for a connection to a child that was already dying.
-    for (int again = 0; again < 2 && reachable == nullptr && may_run_again(end, call, reply); ++again) {
-      reply.restart();
-      if (auto once_more = guard::clear(ask, p.findings, p.policy->matrix, leg.model->trust))
-        end = co_await run_leg(call, std::move(*once_more), target, keepalive_after, reply, opener);
+    auto* health = reachable ? reachable->health.get() : nullptr;
+    if (health != nullptr) health->retries.asked();
+    auto end = co_await run_leg(call, std::move(*cleared), target, keepalive_after, reply, opener, begun);
+    if (end.failure) {
+      LegOrder order{ask, p.findings, p.policy->matrix, target, health, keepalive_after, begun};
+      end = co_await run_again(call, std::move(end), order, reply, opener);
     }
     if (!end.client_gone) keep_health(reachable, end.failure, call);
     settle_receipt(p.receipt, end, ask, *leg.model);
     if (end.first_token_us > 0 && p.receipt.first_token_us == 0)
       p.receipt.first_token_us = micros_between(call.started, begun) + end.first_token_us;
-    p.tried.push_back({&leg, {}, {}});
+    p.tried.push_back({&leg, {}, {}, end.attempts, std::move(end.retried_after), end.retries_spent});
+    if (end.attempts > 1 || end.retries_spent) services.metrics.retried(!end.failure, end.attempts, end.retries_spent);
     failure = std::move(end.failure);
     bool only = !failure && p.tried.size() == 1; // its times are the request's
     if (!only) p.receipt.leg_times.push_back({end.first_token_us, micros_between(begun, call.clock.now())});

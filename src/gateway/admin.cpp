@@ -1,4 +1,5 @@
 #include <charconv>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -108,11 +109,16 @@ Task<void> status(Gateway& gateway, net::Exchange& exchange) {
   (void)co_await exchange.respond(200, kJson, {}, o.str());
 }
 
-// Reads one row from SQLite on the io thread: a page or two from the cache, some 50 µs, and only when a person asks.
+// Waits for the ledger's writer and for SQLite: on the sideline's thread, with values only.
 Task<void> explain(Gateway& gateway, net::Exchange& exchange) {
-  auto& state = gateway.state();
-  if (state.ledger() != nullptr) state.ledger()->flush();
-  auto found = ledger::receipt_json(state.config()->paths.receipts_file, beneath(exchange, "/intertie/v1/explain/"));
+  auto* ledger = gateway.state().ledger();
+  auto config = gateway.state().config();
+  std::string id(beneath(exchange, "/intertie/v1/explain/"));
+  std::function<Result<std::string>()> read = [ledger, config, id] {
+    if (ledger != nullptr) ledger->flush();
+    return ledger::receipt_json(config->paths.receipts_file, id);
+  };
+  auto found = co_await gateway.sideline().offload(std::move(read));
   if (!found) (void)co_await respond_failure(exchange, found.error());
   else (void)co_await exchange.respond(200, kJson, {}, *found);
 }
@@ -122,15 +128,18 @@ Task<void> receipts(Gateway& gateway, net::Exchange& exchange) {
   std::size_t most = 50;
   auto asked = parameter(exchange.query(), "limit");
   if (!asked.empty()) std::from_chars(asked.data(), asked.data() + asked.size(), most);
+  most = std::min(most, kMost);
   auto after = parse_call_id(parameter(exchange.query(), "after"));
-  auto rows = ledger::recent_json(gateway.state().config()->paths.receipts_file, std::min(most, kMost), after);
-  if (!rows) {
-    (void)co_await respond_failure(exchange, rows.error());
-    co_return;
-  }
-  json::Array list;
-  for (const auto& row : *rows) list.raw(row);
-  (void)co_await exchange.respond(200, kJson, {}, json::Object{}.add("object", "list").raw("data", list.str()).str());
+  auto config = gateway.state().config();
+  std::function<Result<std::string>()> read = [config, most, after]() -> Result<std::string> {
+    TRY(auto rows, ledger::recent_json(config->paths.receipts_file, most, after));
+    json::Array list;
+    for (const auto& row : rows) list.raw(row);
+    return json::Object{}.add("object", "list").raw("data", list.str()).str();
+  };
+  auto list = co_await gateway.sideline().offload(std::move(read));
+  if (!list) (void)co_await respond_failure(exchange, list.error());
+  else (void)co_await exchange.respond(200, kJson, {}, *list);
 }
 
 Task<void> change_model(Gateway& gateway, net::Exchange& exchange) {

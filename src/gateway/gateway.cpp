@@ -89,7 +89,8 @@ Gateway::Gateway(State& state, net::Worker& worker)
       client_(worker),
       opener_(client_, [engines = state.engines()](std::string model,
                                                    Call& call) { return acquire(engines, std::move(model), call); }),
-      services_(state.services()) {}
+      services_(state.services()),
+      sideline_(worker) {}
 
 // Not a coroutine itself: every answer would pay for one more frame.
 Task<void> Gateway::handle(net::Exchange& exchange) {

@@ -7,6 +7,7 @@
 #include "gateway/state.hpp"
 #include "net/client.hpp"
 #include "net/exchange.hpp"
+#include "net/sideline.hpp"
 #include "net/worker.hpp"
 #include "provider/open.hpp"
 
@@ -21,6 +22,7 @@ class Gateway {
   net::Worker& worker() { return worker_; }
   provider::Opener& opener() { return opener_; }
   engine::Services& services() { return services_; }
+  net::Sideline& sideline() { return sideline_; } // for what blocks
 
  private:
   State& state_;
@@ -28,6 +30,7 @@ class Gateway {
   net::Client client_;
   provider::Opener opener_;
   engine::Services services_;
+  net::Sideline sideline_;
 };
 
 // Handlers, by file: chat.cpp, admin.cpp.

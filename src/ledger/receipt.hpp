@@ -27,6 +27,9 @@ struct LegTried {
   std::string why;             // ReasonCode's name
   std::string failure;         // Fault's name, empty when it answered
   std::string failure_message; // for a person; holds no content
+  std::uint32_t attempts = 1;  // at this leg; more than one: the last one's end is above
+  std::string retried_after{}; // what the attempt before the last failed with
+  bool retries_spent = false;  // would have been asked once more, were its budget not spent
 };
 struct Judged { // one candidate and its Reason
   std::string provider;

@@ -66,6 +66,8 @@ std::string array_of(const std::vector<LegTried>& legs) {
     object.add("provider", leg.provider).add("model", leg.model).add("place", to_string(leg.place)).add("why", leg.why);
     if (leg.failure.empty()) object.null("failure");
     else object.add("failure", leg.failure).add("failure_message", leg.failure_message);
+    if (leg.attempts > 1) object.add("attempts", std::uint64_t{leg.attempts}).add("retried_after", leg.retried_after);
+    if (leg.retries_spent) object.add("retries_spent", true);
     array.raw(object.str());
   }
   return array.str();

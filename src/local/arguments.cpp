@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <filesystem>
+#include <optional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -24,6 +26,29 @@ bool program(const std::filesystem::path& path) {
   std::error_code error;
   return std::filesystem::is_regular_file(path, error) && ::access(path.c_str(), X_OK) == 0;
 }
+
+// What a person's own flags make of the plan: they come last on the command line, so the child goes by them, and what it is
+// predicted to hold has to as well.
+std::optional<std::uint32_t> own_number(const std::vector<std::string>& words, std::string_view brief,
+                                        std::string_view full) {
+  std::optional<std::uint32_t> found;
+  for (std::size_t i = 0; i + 1 < words.size(); ++i) {
+    if (words[i] != brief && words[i] != full) continue;
+    const auto& word = words[i + 1];
+    std::uint32_t value = 0;
+    auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error == std::errc{} && end == word.data() + word.size() && value > 0) found = value;
+  }
+  return found;
+}
+void take_own_flags(ChildPlan& plan) {
+  auto own = [&](std::string_view brief, std::string_view full) { return own_number(plan.extra, brief, full); };
+  auto& fit = plan.fit;
+  fit.slots = std::min(own("-np", "--parallel").value_or(fit.slots), kMostSlots);
+  if (auto all = own("-c", "--ctx-size")) fit.context = std::clamp(*all / fit.slots, 1U, kMostContext);
+  // The engine reads at most a batch at once, and computes on at most a "ubatch" of it.
+  fit.batch = std::min(own("-b", "--batch-size").value_or(fit.batch), own("-ub", "--ubatch-size").value_or(fit.batch));
+}
 } // namespace
 
 ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file,
@@ -35,14 +60,15 @@ ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gg
   auto trained = model.context == 0 ? kDefaultContext : model.context;
   plan.fit.context = std::min(flags.context == 0 ? std::min(trained, kDefaultContext) : flags.context, kMostContext);
   plan.fit.slots = std::clamp(flags.slots == 0 ? 1U : flags.slots, 1U, kMostSlots);
-  // Room for as much again as the slots hold: a conversation that was pushed out of its slot comes back from there.
-  plan.fit.prompt_cache = std::clamp(predict_memory(model, 0, plan.fit).kv_cache / kMiB * kMiB, 16 * kMiB, 512 * kMiB);
+  plan.extra = flags.arguments;
   if (prompt_rate > 0)
     while (plan.fit.batch > 32 && plan.fit.batch / prompt_rate > kLongestBatch) plan.fit.batch /= 2;
+  take_own_flags(plan);
+  // Room for as much again as the slots hold: a conversation that was pushed out of its slot comes back from there.
+  plan.fit.prompt_cache = std::clamp(predict_memory(model, 0, plan.fit).kv_cache / kMiB * kMiB, 16 * kMiB, 512 * kMiB);
   plan.dedicated = settings.dedicated;
   plan.threads = settings.threads > 0 ? settings.threads : settings.dedicated ? cores : std::max(1, cores - 1);
   plan.batch_threads = std::max(plan.threads, cores);
-  plan.extra = flags.arguments;
   return plan;
 }
 

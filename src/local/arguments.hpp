@@ -28,8 +28,9 @@ struct ChildPlan {
 };
 
 // context 0 → min(the model's, 8192); threads by the rule of the two-core table (never all cores unless dedicated). The
-// batch is what the model reads in a third of a second at `prompt_rate` tokens/s (64 … 256; 0 = unknown): a cancelled
-// answer ends, and other slots get their turn, only between batches.
+// batch is what the model reads in less than a fifth of a second at `prompt_rate` tokens/s (32 … 256; 0 = unknown): a
+// cancelled answer ends, and other slots get their turn, only between batches. A person's own flags go over all of these,
+// in the plan as on the command line, so that what is predicted is predicted of the child that will run.
 ChildPlan plan_child(const Settings& settings, const ModelFlags& flags, const Gguf& model, const std::string& file,
                      int cores, double prompt_rate = 0);
 std::vector<std::string> child_arguments(const ChildPlan& plan);

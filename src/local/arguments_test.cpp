@@ -41,6 +41,24 @@ TEST(Arguments, ContextAndThreadsHaveLimits) {
   EXPECT_EQ(plan_child(dedicated, {}, small, "", 8).threads, 8);
   EXPECT_EQ(plan_child({}, {.context = 100'000, .slots = 1000}, small, "", 8).fit.slots, 64U);
 }
+TEST(Arguments, PlansWhatAPersonsOwnFlagsMakeOfIt) {
+  Gguf model;
+  model.context = 8192;
+  auto fit_of = [&](std::vector<std::string> own) {
+    ModelFlags flags;
+    flags.slots = 2;
+    flags.arguments = std::move(own);
+    return plan_child({}, flags, model, "", 4).fit;
+  };
+  EXPECT_EQ(fit_of({"-b", "512"}).batch, 256U); // still computed on 256 at a time
+  EXPECT_EQ(fit_of({"-b", "512", "--ubatch-size", "512"}).batch, 512U);
+  EXPECT_EQ(fit_of({"--batch-size", "64"}).batch, 64U);
+  EXPECT_EQ(fit_of({"-b", "64", "-b", "128"}).batch, 128U);
+  EXPECT_EQ(fit_of({"-b", "many", "-ub", "-1", "-b"}).batch, 256U);
+  EXPECT_EQ(fit_of({"-c", "4096"}).context, 2048U);
+  EXPECT_EQ(fit_of({"--parallel", "4", "--ctx-size", "4096"}).context, 1024U);
+  EXPECT_EQ(fit_of({"-np", "4"}).slots, 4U);
+}
 TEST(Arguments, EnvironmentIsClean) {
   const char* ours[] = {"PATH=/bin",     "LLAMA_ARG_MODEL=x",      "OPENAI_API_KEY=secret",
                         "HTTPS_PROXY=p", "CUDA_VISIBLE_DEVICES=0", nullptr};

@@ -33,6 +33,7 @@ struct Settings {
   std::string state_dir;          // calibration, slot files
   std::string runtime_dir;        // sockets, mode 0700
   std::uint64_t memory_limit = 0; // for all models together; 0 = 80 % of what is available
+  std::uint64_t disk_limit = 0;   // for all pulled models together; 0 = none but the disk's own reserve
   seconds keep_alive{600};
   int threads = 0;                                       // 0 = max(1, cores − 1)
   bool dedicated = false;                                // machine is ours: all cores, spinning

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "local/test_rig.hpp"
 
@@ -52,6 +53,44 @@ TEST_F(Fakes, ChildSeesNothingOfOursAndNoNetwork) {
   struct stat facts{};
   ASSERT_EQ(::stat(lease->socket().c_str(), &facts), 0);
   EXPECT_EQ(facts.st_mode & 0777, 0700U);
+}
+TEST_F(Fakes, CrowdedMachineGetsFewerThreadsAndAllOfThemLater) {
+  auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  if (cores < 2) GTEST_SKIP() << "one core: there is no half of one thread";
+  model("m");
+  rig.settings.threads = 0;
+  rig.limits.cpu_pressure = rig.dir + "/cpu";
+  auto pressure = [&](const char* percent) {
+    std::ofstream(rig.limits.cpu_pressure) << "some avg10=" << percent << " avg60=0.00 avg300=0.00 total=1\n";
+  };
+  auto threads = [&] {
+    std::ifstream file("/proc/" + std::to_string(rig.status("m").pid) + "/cmdline");
+    std::string before, word;
+    for (; std::getline(file, word, '\0'); before = word)
+      if (before == "-tb") return std::stoi(word);
+    return 0;
+  };
+  auto answer_at = [&](double rate) {
+    auto lease = rig.acquire("m");
+    ASSERT_TRUE(lease) << lease.error().message;
+    lease->finished({.prompt_ms = 10, .output_ms = 20'000 / rate, .prompt_tokens = 100, .output_tokens = 20});
+  };
+  pressure("90.00");
+  rig.start();
+  answer_at(100);
+  EXPECT_EQ(threads(), cores);
+  auto first = rig.status("m").pid;
+  for (int i = 0; i < 3; ++i) answer_at(10);
+  ASSERT_TRUE(rig.until([&] {
+    auto now = rig.status("m");
+    return now.state == State::Ready && now.pid != first;
+  }));
+  EXPECT_EQ(threads(), cores / 2);
+  pressure("1.00");
+  ASSERT_TRUE(rig.engines->unload("m"));
+  ASSERT_TRUE(rig.until_state("m", State::Stopped));
+  answer_at(100);
+  EXPECT_EQ(threads(), cores);
 }
 TEST_F(Fakes, WaitsForASlowLoad) {
   model("m", "load=300");

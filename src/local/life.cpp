@@ -60,6 +60,7 @@ Task<> Supervisor::live(ModelPtr model, RunPtr run) {
   run->died = run->exited && !run->was_ready;
   if (run->child.pid() > 0) co_await end(run);
   ::unlink(run->plan.socket.c_str());
+  cgroups_.remove(run->id);
   finish(*model, *run, came_up);
 }
 
@@ -72,6 +73,9 @@ Task<Result<>> Supervisor::bring_up(ModelPtr model, RunPtr run) {
   for (auto& entry : order.environment) explicit_bzero(entry.data(), entry.size());
   if (!child) co_return std::unexpected(child.error());
   run->child = *std::move(child);
+  // Before it has loaded anything: memory stays on the account of the cgroup that it was taken in.
+  if (cgroups_.usable() && !cgroups_.confine(run->id, run->child.pid(), memory_ceiling(run->reserved)))
+    log::warn("local: {} runs without a memory ceiling: its cgroup could not be made", model->entry.name);
   spawn(read_log(run));
   spawn(wait_exit(run));
   auto allowed = limits_.start + milliseconds{model->entry.model.file_bytes / 100'000};
@@ -151,6 +155,10 @@ Task<> Supervisor::watch(ModelPtr model, RunPtr run) {
     bool unmeasured = idle && limits_.calibrate && !run->calibrated && !model->rates.measured && !run->stopping;
     if (unmeasured && now - model->last_used >= kCalm) {
       co_await calibrate(model, run);
+      continue;
+    }
+    if (idle && model->crowding.crowded() && !run->stopping) {
+      use_fewer_threads(*model);
       continue;
     }
     look_for_stalls(*model, *run);

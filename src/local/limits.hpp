@@ -1,7 +1,10 @@
 // The supervisor's times, gathered so that tests can shorten them. The defaults are the design's.
 #pragma once
 
+#include <string>
+
 #include "core/clock.hpp"
+#include "local/pressure.hpp"
 
 namespace intertie::local {
 struct Limits {
@@ -14,5 +17,6 @@ struct Limits {
   milliseconds suspect{5'000};   // an abandoned slot must be idle by then
   milliseconds terminate{2'000}; // between SIGTERM, SIGTERM and SIGKILL
   bool calibrate = true;
+  std::string cpu_pressure = kCpuPressure; // the kernel's file
 };
 } // namespace intertie::local

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -16,10 +15,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include "core/text.hpp"
 #include "local/gguf.hpp"
+#include "local/sha256.hpp"
 #include "local/stores.hpp"
 
 namespace intertie::local {
@@ -29,30 +28,9 @@ constexpr int kMostRedirects = 5;
 constexpr std::uint64_t kMostBytes = 1ULL << 42; // 4 TiB
 constexpr std::uint64_t kKeepFree = 256u << 20;  // left on the disk in any case
 
-std::unexpected<Failure> local_failure(FailureKind kind, std::string what) {
-  return fail(kind, Fault::LocalResource, std::move(what));
+std::unexpected<Failure> local_failure(FailureKind kind, std::string what, std::string code = {}) {
+  return fail(kind, Fault::LocalResource, std::move(what), std::move(code));
 }
-
-class Sha256 {
- public:
-  Sha256() : context_(EVP_MD_CTX_new()) {
-    CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
-  }
-  void add(std::string_view bytes) { CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1); }
-  std::string hex() {
-    std::array<unsigned char, 32> digest{};
-    CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
-    std::string out;
-    for (auto byte : digest) out += fmt::format("{:02x}", byte);
-    return out;
-  }
-
- private:
-  struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-  };
-  std::unique_ptr<EVP_MD_CTX, Free> context_;
-};
 
 // The file that grows: what is there is hashed once, then every byte as it is written.
 class Part {
@@ -162,34 +140,52 @@ bool starts_at(const net::Reply& reply, std::uint64_t have) {
   return range.starts_with("bytes ") && number(range.substr(6)) == have;
 }
 
-Result<> room_for(const PullOrder& order, const fs::path& folder, std::uint64_t missing) {
-  struct statvfs disk{};
-  if (::statvfs(folder.c_str(), &disk) == 0) {
-    auto free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
-    if (missing > free || free - missing < kKeepFree)
-      return local_failure(FailureKind::TooLarge,
-                           fmt::format("the disk has room for {} but the model needs {} more: free some",
-                                       text::human_bytes(free), text::human_bytes(missing)));
-  }
-  if (order.quota == 0) return {};
+// What else is in the folder: models that were pulled and what cut downloads left. A model that was added by path is a
+// link and lies elsewhere.
+std::uint64_t others_take(const fs::path& folder, const fs::path& own) {
   std::uint64_t used = 0;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.is_regular_file(error) && !entry.is_symlink(error)) used += entry.file_size(error);
-  if (used + missing > order.quota)
+    if (entry.is_regular_file(error) && !entry.is_symlink(error) && entry.path() != own) used += entry.file_size(error);
+  return used;
+}
+
+// How large the file may become: by the disk, which keeps a reserve, and by the quota. TooLarge when that is less than
+// `expected` bytes (0 = the server doesn't say, so it is looked at again as the bytes come).
+Result<std::uint64_t> room_for(const PullOrder& order, const fs::path& own, std::uint64_t have,
+                               std::uint64_t expected) {
+  std::uint64_t most = kMostBytes;
+  struct statvfs disk{};
+  if (::statvfs(own.parent_path().c_str(), &disk) == 0) {
+    auto free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+    most = std::min(most, have + (free > kKeepFree ? free - kKeepFree : 0));
+    if (expected > most)
+      return local_failure(
+          FailureKind::TooLarge,
+          fmt::format("the disk has room for {} ({} of it stay free) but the model needs {} more: "
+                      "make room on it, or put [local] data_dir on another disk",
+                      text::human_bytes(free), text::human_bytes(kKeepFree), text::human_bytes(expected - have)),
+          "disk_full");
+  }
+  if (order.quota == 0) return most;
+  auto used = others_take(own.parent_path(), own);
+  auto left = order.quota > used ? order.quota - used : 0;
+  if (expected > left || (expected == 0 && left == 0))
     return local_failure(
         FailureKind::TooLarge,
-        fmt::format("models may take {} on disk and take {}; this one needs {} more: remove one, "
-                    "or raise the quota",
-                    text::human_bytes(order.quota), text::human_bytes(used), text::human_bytes(missing)));
-  return {};
+        fmt::format("pulled models may take {} of the disk together and take {} already; this one {}: remove one with "
+                    "`intertie models rm NAME`, or raise disk_limit in [local]",
+                    text::human_bytes(order.quota), text::human_bytes(used),
+                    expected > 0 ? "takes " + text::human_bytes(expected) : std::string("does not say its size")),
+        "over_disk_limit");
+  return std::min(most, left);
 }
 
 enum class Step : std::uint8_t { Done, Cut, Redirected };
 
 struct Fetch {
   const PullOrder& order;
-  const fs::path& folder;
+  const fs::path& part_path;
   Part& part;
   Source source;
   const OnProgress& on_progress;
@@ -239,8 +235,7 @@ Task<Result<Step>> fetch_once(net::Client& client, Fetch& fetch, Call& call) {
   if (status == 200 && have > 0) fetch.part.restart(); // it knows no ranges
   auto total = total_of(reply);
   if (total > kMostBytes) co_return local_failure(FailureKind::TooLarge, "the server announces an impossible size");
-  if (auto room = room_for(fetch.order, fetch.folder, total > fetch.part.size() ? total - fetch.part.size() : 0); !room)
-    co_return std::unexpected(room.error());
+  CO_TRY(auto most, room_for(fetch.order, fetch.part_path, fetch.part.size(), total));
   fetch.on_progress({fetch.part.size(), total});
   for (;;) {
     auto piece = co_await reply.read();
@@ -251,8 +246,10 @@ Task<Result<Step>> fetch_once(net::Client& client, Fetch& fetch, Call& call) {
     if (piece->empty()) break;
     if (total > 0 && fetch.part.size() + piece->size() > total)
       co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer, "the server sends more than it announced");
-    if (total == 0 && fetch.order.quota > 0 && fetch.part.size() + piece->size() > fetch.order.quota)
-      co_return local_failure(FailureKind::TooLarge, "the model is larger than the quota for models");
+    if (total == 0 && fetch.part.size() + piece->size() > most) {
+      // A whole size that is one byte too large says the same as what came, with the same fix.
+      CO_TRY(most, room_for(fetch.order, fetch.part_path, fetch.part.size(), fetch.part.size() + piece->size()));
+    }
     if (auto written = fetch.part.write(*piece); !written) co_return std::unexpected(written.error());
     fetch.on_progress({fetch.part.size(), total});
   }
@@ -290,23 +287,6 @@ Result<std::string> file_name_for(const PullOrder& order) {
 }
 } // namespace
 
-Result<std::string> sha256_of(const std::string& path) {
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    return fail(FailureKind::NotFound, Fault::LocalResource,
-                fmt::format("can't open {}: {}", path, std::strerror(errno)));
-  Sha256 hash;
-  std::string buffer(1u << 20, '\0');
-  for (;;) {
-    auto got = ::read(fd, buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) break;
-    hash.add(std::string_view{buffer}.substr(0, static_cast<std::size_t>(got)));
-  }
-  ::close(fd);
-  return hash.hex();
-}
-
 Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call, OnProgress on_progress) {
   order.sha256 = text::lower(order.sha256);
   if (order.sha256.size() != 64 || order.sha256.find_first_not_of("0123456789abcdef") != std::string::npos)
@@ -318,14 +298,14 @@ Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call,
   fs::create_directories(folder, error);
   auto target = folder / (name + ".gguf");
   if (fs::exists(target, error)) {
-    auto there = sha256_of(target.string());
+    auto there = sha256_file(target.string());
     if (there && *there == order.sha256) co_return text::lower(name);
     co_return bad_request(fmt::format("another model is called {} already: give this one another name", name));
   }
   auto part_path = folder / fmt::format(".{}.{}.part", name, order.sha256.substr(0, 12));
   Part part;
   if (auto opened = part.open(part_path.string()); !opened) co_return std::unexpected(opened.error());
-  Fetch fetch{order, folder, part, std::move(source), on_progress};
+  Fetch fetch{order, part_path, part, std::move(source), on_progress};
   if (auto fetched = co_await fetch_all(client, fetch, call); !fetched) {
     if (part.size() == 0) part.remove();
     co_return std::unexpected(fetched.error());

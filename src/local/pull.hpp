@@ -19,7 +19,7 @@ struct PullOrder {
   std::string sha256; // 64 hex digits, required
   std::string name;   // empty = the URL's last part
   std::string data_dir;
-  std::uint64_t quota = 0; // bytes that all files in data_dir/models may have together; 0 = no limit
+  std::uint64_t quota = 0; // bytes that what was pulled into data_dir/models may have together; 0 = no limit
   std::string ca_file;     // private CA, empty = the system's
   int attempts = 5;        // connections that may be cut, each resumed where it ended
 };
@@ -30,11 +30,8 @@ struct PullProgress {
 using OnProgress = std::function<void(const PullProgress&)>;
 
 // The model's name. A file that is there already with this hash is a success without a byte fetched.
-// Failures: BadRequest (URL, hash, name; no GGUF), TooLarge (quota, disk; LocalResource), UpstreamRefused (status),
+// Failures: BadRequest (URL, hash, name; no GGUF), TooLarge (code "over_disk_limit" or "disk_full"; LocalResource), UpstreamRefused (status),
 // UpstreamBroken (wrong hash; cut too often), Cancelled, Timeout.
 Task<Result<std::string>> pull(net::Client& client, PullOrder order, Call& call, OnProgress on_progress);
-
-// SHA-256 of a file in hex. Blocking. Failures: NotFound.
-Result<std::string> sha256_of(const std::string& path);
 
 } // namespace intertie::local

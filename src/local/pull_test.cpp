@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "local/sha256.hpp"
 #include "local/test_rig.hpp"
 #include "net/imposter.hpp"
 
@@ -15,7 +16,7 @@ class Pull : public ::testing::Test {
  protected:
   Pull() : file(tiny_gguf({})) {
     std::ofstream(rig.dir + "/file", std::ios::binary) << file;
-    hash = sha256_of(rig.dir + "/file").value();
+    hash = sha256_file(rig.dir + "/file").value();
     order = {.url = server.url("/m/tiny.gguf"),
              .sha256 = hash,
              .name = "",
@@ -62,7 +63,7 @@ TEST_F(Pull, FetchesChecksAndNames) {
   auto name = pull();
   ASSERT_TRUE(name) << name.error().message;
   EXPECT_EQ(*name, "tiny");
-  EXPECT_EQ(sha256_of(kept()).value(), hash);
+  EXPECT_EQ(sha256_file(kept()).value(), hash);
   EXPECT_EQ(last.done, file.size());
   EXPECT_EQ(last.total, file.size());
   EXPECT_EQ(files(), 1U);
@@ -95,7 +96,7 @@ TEST_F(Pull, ResumesWhereTheConnectionWasCut) {
   auto name = pull();
   ASSERT_TRUE(name) << name.error().message;
   EXPECT_EQ(server.seen().back().header("Range"), fmt::format("bytes={}-", have.size()));
-  EXPECT_EQ(sha256_of(kept()).value(), hash);
+  EXPECT_EQ(sha256_file(kept()).value(), hash);
 }
 TEST_F(Pull, StartsAgainWithAServerThatKnowsNoRanges) {
   std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary)
@@ -103,7 +104,7 @@ TEST_F(Pull, StartsAgainWithAServerThatKnowsNoRanges) {
   server.when("/m/tiny.gguf", Script::json(file));
   auto name = pull();
   ASSERT_TRUE(name) << name.error().message;
-  EXPECT_EQ(sha256_of(kept()).value(), hash);
+  EXPECT_EQ(sha256_file(kept()).value(), hash);
 }
 TEST_F(Pull, AWholePartNeedsNoMore) {
   std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary) << file;
@@ -125,7 +126,7 @@ TEST_F(Pull, WrongHashKeepsNothing) {
 TEST_F(Pull, WhatIsNoModelIsNotKept) {
   std::string html = "<html>sign in</html>";
   std::ofstream(rig.dir + "/html") << html;
-  order.sha256 = sha256_of(rig.dir + "/html").value();
+  order.sha256 = sha256_file(rig.dir + "/html").value();
   server.when("/m/tiny.gguf", Script::json(html));
   EXPECT_NE(pull().error().message.find("not a GGUF"), std::string::npos);
   EXPECT_EQ(files(), 0U);
@@ -142,7 +143,41 @@ TEST_F(Pull, QuotaIsCheckedBeforeAByteIsWritten) {
   auto name = pull();
   ASSERT_FALSE(name);
   EXPECT_EQ(name.error().kind, FailureKind::TooLarge);
+  EXPECT_EQ(name.error().code, "over_disk_limit");
+  EXPECT_NE(name.error().message.find("disk_limit"), std::string::npos);
   EXPECT_EQ(files(), 0U);
+  order.quota = file.size();
+  EXPECT_TRUE(pull()); // exactly as much
+}
+TEST_F(Pull, QuotaCountsWhatWasPulledAndNotWhatWasAdded) {
+  std::ofstream(rig.dir + "/elsewhere.gguf", std::ios::binary) << file;
+  std::filesystem::create_symlink(rig.dir + "/elsewhere.gguf", rig.models() + "added.gguf");
+  server.when("/m/tiny.gguf", Script::json(file));
+  order.quota = file.size() + 4999;
+  std::ofstream(rig.models() + "older.gguf", std::ios::binary) << std::string(5000, 'x');
+  EXPECT_EQ(pull().error().code, "over_disk_limit");
+  ++order.quota;
+  EXPECT_TRUE(pull());
+}
+TEST_F(Pull, QuotaCountsOwnPartOnce) {
+  std::ofstream(rig.models() + fmt::format(".tiny.{}.part", hash.substr(0, 12)), std::ios::binary)
+      << file.substr(0, 5000);
+  server.when("/m/tiny.gguf", part(file.substr(5000), 5000, file.size()));
+  order.quota = file.size();
+  auto name = pull();
+  ASSERT_TRUE(name) << name.error().message;
+}
+TEST_F(Pull, QuotaHoldsForAServerThatDoesNotSayTheSize) {
+  auto silent = Script::json(file);
+  silent.framing = Script::Framing::Chunked;
+  server.when("/m/tiny.gguf", silent);
+  std::ofstream(rig.models() + "older.gguf", std::ios::binary) << std::string(5000, 'x');
+  order.quota = file.size() + 4999;
+  auto name = pull();
+  ASSERT_FALSE(name);
+  EXPECT_EQ(name.error().code, "over_disk_limit");
+  order.quota = file.size() + 5000 + file.size(); // what came is kept, to be gone on with
+  EXPECT_TRUE(pull());
 }
 TEST_F(Pull, FollowsRedirectsButNotInACircle) {
   auto go = Script::json("", 302);

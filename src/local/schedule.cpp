@@ -136,7 +136,10 @@ void Supervisor::release(const std::shared_ptr<Grant>& grant) {
   model->answer_seconds = model->answer_seconds == 0 ? held : 0.7 * model->answer_seconds + 0.3 * held;
   if (grant->finished) {
     model->backoff.succeeded();
-    if (learn(model->rates, grant->timings)) book_.put(model->key, model->rates);
+    // What a crowd slowed down says nothing of the model's speed.
+    bool crowd = model->crowding.saw(grant->timings, model->rates.measured ? model->rates.output : 0,
+                                     cpu_pressure(limits_.cpu_pressure));
+    if (!crowd && learn(model->rates, grant->timings)) book_.put(model->key, model->rates);
   } else {
     run.suspects.emplace_back(now + limits_.suspect, static_cast<int>(run.suspects.size()));
   }
@@ -216,6 +219,10 @@ void Supervisor::want_running(const ModelPtr& model) {
       return fail_waiting(*model, failure);
     }
     if (now < model->backoff.retry_at()) return; // wake_later() comes back
+  }
+  if (model->halvings > 0 && cpu_pressure(limits_.cpu_pressure).value_or(100) < kLowPressure) {
+    model->halvings = 0; // the crowd is gone
+    find_rates(*model);
   }
   auto needed = model->needed;
   if (needed + unevictable(*model) > budget()) {

@@ -7,18 +7,30 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 #include <fmt/format.h>
 
 namespace intertie::local {
 namespace {
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
 constexpr std::size_t kPiece = 1u << 20;
-} // namespace
+}
+
+void Sha256::Free::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
+
+Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
+  CHECK(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
+}
+
+void Sha256::add(std::string_view bytes) { CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1); }
+
+std::string Sha256::hex() {
+  std::array<unsigned char, 32> digest{};
+  CHECK(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
+  std::string out;
+  for (auto byte : digest) out += fmt::format("{:02x}", byte);
+  return out;
+}
 
 Result<std::string> sha256_file(const std::string& file, const std::function<void(std::uint64_t done)>& progress) {
   int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -26,8 +38,7 @@ Result<std::string> sha256_file(const std::string& file, const std::function<voi
     return fail(FailureKind::NotFound, Fault::LocalResource,
                 fmt::format("can't open {}: {}", file, std::strerror(errno)));
   ::posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
-  CHECK(context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
+  Sha256 hash;
   std::vector<char> piece(kPiece);
   std::uint64_t done = 0;
   for (;;) {
@@ -40,17 +51,12 @@ Result<std::string> sha256_file(const std::string& file, const std::function<voi
                   fmt::format("can't read {}: {}", file, std::strerror(error)));
     }
     if (got == 0) break;
-    CHECK(EVP_DigestUpdate(context.get(), piece.data(), static_cast<std::size_t>(got)) == 1);
+    hash.add({piece.data(), static_cast<std::size_t>(got)});
     done += static_cast<std::uint64_t>(got);
     if (progress) progress(done);
   }
   ::close(fd);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  CHECK(EVP_DigestFinal_ex(context.get(), digest.data(), &size) == 1);
-  std::string hex;
-  for (unsigned i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return hash.hex();
 }
 
 } // namespace intertie::local

@@ -54,6 +54,7 @@ Supervisor::~Supervisor() { mailbox_->close(); }
 
 void Supervisor::run() {
   bandwidth_ = memory_bandwidth();
+  cgroups_ = take_own_cgroup();
   book_.load();
   configure(settings_);
   remove_stale_sockets();
@@ -92,7 +93,12 @@ ModelFlags Supervisor::flags_for(const std::string& name) const {
 }
 
 void Supervisor::refresh(Model& model) {
-  model.flags = flags_for(model.entry.name);
+  auto flags = flags_for(model.entry.name);
+  bool other_child = flags.context != model.flags.context || flags.slots != model.flags.slots ||
+                     flags.arguments != model.flags.arguments;
+  model.flags = std::move(flags);
+  if (other_child && model.run && !model.run->stopping)
+    drain(model, false); // the next one is started with the new flags
   model.permanent = false;
   model.halved = false;
   model.backoff.reset();
@@ -101,14 +107,39 @@ void Supervisor::refresh(Model& model) {
     model.state = model.problem.empty() ? State::Stopped : State::Failed;
     model.permanent = !model.problem.empty();
   }
+  model.halvings = 0;
+  find_rates(model);
+  if (model.caps == Cap::None)
+    model.caps = Cap::JsonObject | Cap::JsonSchema | Cap::Logprobs | Cap::ForcedTools |
+                 (model.entry.model.tools ? Cap::Tools : Cap::None);
+}
+
+// For the threads it would have now.
+void Supervisor::find_rates(Model& model) const {
   auto plan = plan_for(model);
   model.key = rates_key(model.entry.file, model.entry.size, model.entry.modified, plan.threads, engine_);
   const auto* known = book_.find(model.key);
   model.rates = known != nullptr ? *known : guess_rates(model.entry.model, plan.threads, bandwidth_);
   estimate_need(model);
-  if (model.caps == Cap::None)
-    model.caps = Cap::JsonObject | Cap::JsonSchema | Cap::Logprobs | Cap::ForcedTools |
-                 (model.entry.model.tools ? Cap::Tools : Cap::None);
+}
+
+// Its child is idle: the next one gets half the threads, if there is a half and nobody said how many it is to have.
+void Supervisor::use_fewer_threads(Model& model) {
+  model.crowding.forget();
+  auto now = plan_for(model);
+  ++model.halvings;
+  auto fewer = plan_for(model);
+  if (fewer.threads == now.threads && fewer.batch_threads == now.batch_threads) {
+    --model.halvings;
+    return;
+  }
+  log::info(
+      "local: this machine is crowded: {} is started anew with {} thread(s) instead of {}, and {} instead of {} "
+      "to read",
+      model.entry.name, fewer.threads, now.threads, fewer.batch_threads, now.batch_threads);
+  find_rates(model);
+  drain(model, false);
+  model.wanted = true;
 }
 
 void Supervisor::rescan() {
@@ -144,6 +175,12 @@ ChildPlan Supervisor::plan_for(const Model& model) const {
   double rate = model.rates.measured ? model.rates.prompt : model.rates.prompt / 3;
   auto plan = plan_child(settings_, model.flags, model.entry.model, model.entry.file, cores_, rate);
   plan.name = model.entry.name;
+  bool ours = settings_.threads == 0 && !settings_.dedicated; // a person's number is a person's
+  for (int i = 0; ours && i < model.halvings; ++i) {
+    auto fewer = halved({plan.threads, plan.batch_threads});
+    plan.threads = fewer.one;
+    plan.batch_threads = fewer.batch;
+  }
   if (model.halved) plan.fit.context = std::max(256U, plan.fit.context / 2);
   return plan;
 }

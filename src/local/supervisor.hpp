@@ -20,6 +20,7 @@
 #include "core/shared.hpp"
 #include "local/arguments.hpp"
 #include "local/calibrate.hpp"
+#include "local/cgroup.hpp"
 #include "local/child_http.hpp"
 #include "local/children.hpp"
 #include "local/classify.hpp"
@@ -110,6 +111,8 @@ struct Model {
   bool halved = false;    // runs with half its context since it was killed for memory
   Cap caps = Cap::None;
   Backoff backoff;
+  Crowding crowding;
+  int halvings = 0; // of its threads, while the machine is crowded
   Rates rates;
   std::string key;          // in the RateBook
   std::uint64_t needed = 0; // bytes of memory, predicted or measured
@@ -210,6 +213,8 @@ class Supervisor {
   ChildPlan plan_for(const Model& model) const;
   ModelFlags flags_for(const std::string& name) const;
   void refresh(Model& model);
+  void find_rates(Model& model) const;
+  void use_fewer_threads(Model& model);
   ModelPtr find(const std::string& name) const;
   std::string socket_of(std::uint64_t run) const;
   void end_if_done();
@@ -223,6 +228,7 @@ class Supervisor {
   std::shared_ptr<Mailbox> mailbox_ = std::make_shared<Mailbox>(context_);
   Catalogue catalogue_;
   RateBook book_;
+  Cgroups cgroups_;
   double bandwidth_ = 0;
   int cores_ = 1;
   std::string engine_; // program; empty: `engine_problem_`

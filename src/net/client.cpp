@@ -5,6 +5,9 @@
 #include <cstring>
 
 #include <fmt/format.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "net/gzip.hpp"
 #include "net/upstream.hpp"
@@ -193,8 +196,9 @@ Task<Result<bool>> Reply::Impl::read_head() {
     if (came == Came::Nothing) continue;
     if (came == Came::End) {
       if (!got_any_ && upstream->reused) co_return false;
-      co_return broken(got_any_ ? "the upstream closed the connection inside the head of its answer"
-                                : "the upstream closed the connection without an answer");
+      if (got_any_) co_return broken("the upstream closed the connection inside the head of its answer");
+      co_return fail(FailureKind::UpstreamBroken, Fault::Transient,
+                     "the upstream closed the connection without an answer");
     }
     got_any_ = true;
     if (auto verdict = judge_head()) co_return std::move(*verdict);
@@ -401,5 +405,16 @@ Task<Result<Reply>> Client::send(const Endpoint& endpoint, const Request& reques
     if (!got) co_return std::unexpected(std::move(got).error());
     if (*got) co_return Reply(std::move(reply));
   }
+}
+
+Task<Result<>> Client::pause(milliseconds time, Call& call) {
+  using Timer =
+      asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
+  if (call.cancellation.cancelled()) co_return cancelled_failure(call);
+  Timer timer(impl_->shared->worker.context.get_executor(), time);
+  OnCancel on_cancel(call.cancellation, [](void* t) { static_cast<Timer*>(t)->cancel(); }, &timer);
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable_t<Executor>{}));
+  if (call.cancellation.cancelled()) co_return cancelled_failure(call);
+  co_return Result<>{};
 }
 } // namespace intertie::net

@@ -83,8 +83,11 @@ class Client {
   explicit Client(Worker& worker);
   ~Client();
   // Sends and waits for the head of the answer. A pooled connection that dies before a byte of the answer is replaced by
-  // a fresh one, once. Failures: Unavailable/Timeout (Transient), UpstreamBroken (BrokenAnswer), Cancelled.
+  // a fresh one, once. Failures: Unavailable/Timeout (Transient), UpstreamBroken (Transient before the first byte of an
+  // answer, then BrokenAnswer), Cancelled.
   Task<Result<Reply>> send(const Endpoint& endpoint, const Request& request, Call& call, const Timeouts& timeouts);
+  // Waits before something is tried again. Cancelled, or Timeout, when the call is before that.
+  Task<Result<>> pause(milliseconds time, Call& call);
 
  private:
   class Impl;

@@ -142,7 +142,7 @@ TEST(Client, TellsFailuresApart) {
     FailureKind kind;
     Fault fault;
   } table[] = {
-      {Script::failing(Fails::Reset), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
+      {Script::failing(Fails::Reset), FailureKind::UpstreamBroken, Fault::Transient},
       {Script::failing(Fails::Reset, 5), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
       {Script::failing(Fails::Cut, 5), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
       {Script::failing(Fails::WrongLength), FailureKind::UpstreamBroken, Fault::BrokenAnswer},
@@ -398,6 +398,31 @@ TEST(Relay, StopCancelsWhatOutlivesItsGrace) {
   proxy.rig.stop(milliseconds{300});
   EXPECT_LT(steady_clock::now() - begun, seconds{2});
   EXPECT_TRUE(imposter.wait_gone(1, seconds{1}));
+}
+struct Pause {
+  bool waited = false;
+  FailureKind kind{};
+  milliseconds took{0};
+};
+Task<Pause> pause(Client& client, Worker& worker, milliseconds time, milliseconds deadline) {
+  Call call = make_call(worker, deadline);
+  Worker::Watched watched(worker, call);
+  auto start = steady_clock::now();
+  auto waited = co_await client.pause(time, call);
+  auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - start);
+  co_return Pause{waited.has_value(), waited ? FailureKind{} : waited.error().kind, took};
+}
+TEST(Client, PausesForAsLongAsTheCallLives) {
+  Rig rig;
+  auto whole = rig.run<Pause>(
+      [](Client& client, Worker& worker) { return pause(client, worker, milliseconds{30}, seconds{20}); });
+  EXPECT_TRUE(whole.waited);
+  EXPECT_GE(whole.took, milliseconds{30});
+  auto cut = rig.run<Pause>(
+      [](Client& client, Worker& worker) { return pause(client, worker, seconds{20}, milliseconds{20}); });
+  EXPECT_FALSE(cut.waited);
+  EXPECT_EQ(cut.kind, FailureKind::Timeout);
+  EXPECT_LT(cut.took, seconds{10});
 }
 } // namespace
 } // namespace intertie::net

@@ -197,7 +197,8 @@ Task<Made> connect_upstream(std::shared_ptr<ClientShared> client, const Endpoint
   if (call.cancellation.cancelled()) co_return cancelled_failure(call);
   if (wake == Wake::Timeout) co_return too_slow(endpoint.host, deadline);
   if (wake == Wake::Closed)
-    co_return unavailable(fmt::format("{}: {}", endpoint.host_header(), upstream.tls->handshake_error()));
+    co_return fail(FailureKind::Unavailable, Fault::Transient,
+                   fmt::format("{}: {}", endpoint.host_header(), upstream.tls->handshake_error()), "tls_failed");
   co_return made;
 }
 } // namespace intertie::net

@@ -8,6 +8,7 @@
 
 #include "core/clock.hpp"
 #include "core/result.hpp"
+#include "provider/retry.hpp"
 
 namespace intertie::provider {
 
@@ -25,6 +26,7 @@ class Health {
   }
   // Third counted failure in a row: rest 1 s, doubling to 60 s; a success ends it. RateLimit: rest for retry_after.
   void failed(const Failure& failure, TimePoint now);
+  RetryBudget retries;
 
  private:
   std::atomic<bool> out_{false};

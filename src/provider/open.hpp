@@ -56,6 +56,7 @@ class Opener {
  public:
   Opener(net::Client& client, AcquireLocal acquire_local);
   Task<Result<Stream<Delta>>> open(guard::Cleared cleared, Target target, Call& call);
+  Task<Result<>> pause(milliseconds time, Call& call) { return client_.pause(time, call); } // before a second try
 
  private:
   Task<Result<Stream<Delta>>> open_local(const Ask& ask, Target target, Call& call);

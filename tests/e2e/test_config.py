@@ -35,6 +35,39 @@ MISTAKES = {
 }
 
 
+def test_set_changes_one_key_of_a_running_daemon(make):
+    one = make("# mine\n" + config() + "# the end\n")
+    done = one.cli("set", "policy.small_tokens", "77")
+    assert done.code == 0 and "77" in done.out and str(one.home.file) in done.out
+    text = one.home.file.read_text()
+    assert text.startswith("# mine\n") and text.endswith("# the end\n") and text.count("77") == 1
+    until(lambda: "reloaded" in one.stderr, 3, "the daemon takes it over")
+    assert "small_tokens = 77" in one.cli("config", "show").out
+
+
+def test_set_refuses_what_the_daemon_would(make):
+    one = make(config())
+    before = one.home.file.read_text()
+    for key, value, code in (("server.listen", "0.0.0.0:1", 3), ("policy.small_tokens", "few", 3),
+                             ("server.lisen", "x", 1), ("server.listen", None, 2)):
+        done = one.cli("set", key, *([value] if value else []))
+        assert done.code == code and done.err, (key, done)
+        assert one.home.file.read_text() == before
+    assert "did you mean server.listen" in one.cli("set", "server.lisen", "x").err
+
+
+def test_set_makes_the_file_and_mends_a_broken_one(home):
+    home.file.unlink(missing_ok=True)
+    environment = {"INTERTIE_CONFIG": ""}
+    assert cli(home, "set", "log.level", "debug", environment=environment).code == 0
+    assert 'level = "debug"' in home.file.read_text() and home.file.stat().st_mode & 0o777 == 0o600
+    home.file.write_text('[log]\nlevel = "loud"   # too much\n')
+    assert cli(home, "set", "log.level=info").code == 0
+    assert home.file.read_text() == '[log]\nlevel = "info"   # too much\n'
+    assert cli(home, "set", "--unset", "log.level").code == 0
+    assert home.file.read_text() == "[log]\n"
+
+
 @pytest.fixture
 def home():
     one = Home()

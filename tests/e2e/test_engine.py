@@ -289,6 +289,24 @@ def test_flags_of_one_model(make, engine):
     assert answer.status == 400 and answer.error["code"] == "context_length_exceeded"
 
 
+def test_set_reaches_the_childs_command_line(one):
+    """Every flag of the engine can be set for one model; what runs is started anew, and its answer is not cut."""
+    def flags() -> list[str]:
+        found = list(one.children())
+        return pathlib.Path(f"/proc/{found[0]}/cmdline").read_text().split("\0") if len(found) == 1 else []
+    answered = one.chat("Say hello.", max_tokens=4)
+    assert answered.status == 200
+    before = one.home.file.read_text()
+    done = one.cli("set", f"{MODEL_NAME}.temp=0.5")
+    assert done.code == 0 and "temp" in done.out, done.err
+    assert one.cli("set", f"{MODEL_NAME}.context", "1024", "--json").json["after"] == "1024"
+    assert all(line in one.home.file.read_text().splitlines() for line in before.splitlines())
+    until(lambda: not one.children(), 10, "the end of the child with the old flags")
+    assert one.chat("Say hello.", max_tokens=4).status == 200
+    now = flags()
+    assert now[now.index("--temp") + 1] == "0.5" and now[now.index("-c") + 1] == "1024"
+
+
 def test_model_that_cannot_fit_is_refused_before_loading(make, engine):
     one = make(config(engine=engine, paid=False, local='memory_limit = "60 MB"'), models=[MODEL])
     answer = one.chat("Hi", model=MODEL_NAME, max_tokens=1)

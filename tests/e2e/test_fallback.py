@@ -1,5 +1,8 @@
 """When a leg fails: who is tried next, who is never tried, and what the client, the log and the receipt say."""
+import concurrent.futures
 import json
+import re
+import sqlite3
 import time
 
 import openai
@@ -61,6 +64,70 @@ def test_no_other_leg_for_what_is_wrong_everywhere(two, upstream, second, name, 
     upstream.then(fault)
     answer = two.chat(model=BIG)
     assert answer.status == 400 and len(upstream.chats) == 1 and second.chats == []
+
+
+def retries(daemon) -> dict[str, int]:
+    text = daemon.get("/metrics").body.decode()
+    return {m[1]: int(m[2]) for m in re.finditer(r'intertie_retries_total{result="(\w+)"} (\d+)', text)}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", ["502-html", "503", "504", "529", "reset", "closed"])
+def test_what_passes_is_asked_once_more(two, upstream, second, fault, stream):
+    faults = {**FAULTS, "504": imposter.error(504), "closed": imposter.raw(b"", "fin")}
+    upstream.then(faults[fault], imposter.text())
+    answer = two.chat(model=BIG, stream=stream)
+    assert answer.status == 200 and answer.headers["x-intertie-model"] == "alpha/big-model"
+    assert len(upstream.chats) == 2 and upstream.chats[0].body == upstream.chats[1].body and second.chats == []
+    leg, = two.explain(answer.decision)["legs"]
+    assert leg["failure"] is None and leg["attempts"] == 2 and "alpha" in leg["retried_after"]
+    assert retries(two) == {"answered": 1, "failed": 0, "over_budget": 0}
+    assert "attempt 2" in two.cli("explain", answer.decision).out
+
+
+def test_what_does_not_pass_is_asked_once_more_and_no_oftener(two, upstream, second):
+    upstream.then(imposter.error(503))
+    answer = two.chat(model=BIG)
+    assert answer.headers["x-intertie-model"] == "beta/big-model" and len(upstream.chats) == 2
+    first, last = two.explain(answer.decision)["legs"]
+    assert (first["failure"], first["attempts"], "attempts" in last) == ("transient", 2, False)
+    assert retries(two) == {"answered": 0, "failed": 1, "over_budget": 0}
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "401", "garbage", "html-200", "cut", "stall"])
+def test_what_will_not_pass_is_not_asked_again(two, upstream, second, fault):
+    upstream.then(FAULTS[fault], imposter.text())
+    assert two.chat(model=BIG).headers["x-intertie-model"] == "beta/big-model"
+    assert len(upstream.chats) == 1
+
+
+def test_retries_are_a_tenth_of_the_requests(two, upstream, second):
+    """A provider that fails each second time: the first failure is retried, the next ones only as its budget fills up."""
+    upstream.then(*[imposter.error(503), imposter.text()] * 60)
+    told = 0
+    for _ in range(30):
+        answer = two.chat(model=BIG)
+        assert answer.status == 200
+        told += sum(leg.get("retries_spent", False) for leg in two.explain(answer.decision)["legs"])
+    count = retries(two)
+    done = count["answered"] + count["failed"]
+    assert 1 <= done <= 1 + 3 and count["over_budget"] == told > 0
+    assert len(upstream.chats) <= 30 + done
+
+
+def test_short_retry_after_is_waited_for(two, upstream, second):
+    upstream.then(imposter.error(429, headers={"Retry-After": "1"}), imposter.text())
+    answer = two.chat(model=BIG)
+    assert answer.headers["x-intertie-model"] == "alpha/big-model" and second.chats == []
+    first, again = upstream.chats
+    assert again.at - first.at >= 1
+
+
+def test_retry_after_beyond_the_deadline_is_not_waited_for(two, upstream, second):
+    upstream.then(imposter.error(429, headers={"Retry-After": "2"}), imposter.text())
+    answer = two.chat(model=BIG, headers={"X-Intertie-Deadline": "1.5"})
+    assert answer.headers["x-intertie-model"] == "beta/big-model" and len(upstream.chats) == 1
+    assert answer.seconds < 1.5
 
 
 def test_after_the_first_byte_there_is_no_other_leg(two, upstream, second):
@@ -191,6 +258,29 @@ def test_explain_tells_the_story(two, upstream, second):
     assert text.index("alpha") < text.rindex("beta") and "cloud" in text
     golden.check("explain-of-a-fallback", text, (answer.decision, "ID"),
                  (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*", "TIME"), (r"\b[0-9a-f]{16}\b", "DIGEST"))
+
+
+def test_slow_admin_read_delays_no_chat(daemon, upstream):
+    """Another program holds the receipts' database: `explain` waits for the ledger's writer, and nobody else does."""
+    decision = daemon.chat(model=BIG).decision
+    daemon.explain(decision)
+    other = sqlite3.connect(daemon.home.state / "intertie" / "receipts.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        newest = daemon.chat(model=BIG).decision
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(daemon.get, f"/intertie/v1/explain/{newest}")
+            begin = time.monotonic()
+            for _ in range(5):
+                assert daemon.chat(model=BIG).status == 200
+            took = time.monotonic() - begin
+            waiting = not asked.done()
+            other.execute("ROLLBACK")
+            assert asked.result().status == 200, asked.result().body
+    finally:
+        other.close()
+    assert waiting, "the admin read did not have to wait: this proves nothing"
+    assert took < patience(0.5), f"five chats took {took:.2f} s beside it"
 
 
 def test_bills_add_up_to_what_upstream_counted(daemon, upstream):
