@@ -66,6 +66,7 @@ using IoThreads = std::vector<std::unique_ptr<IoThread>>;
 net::ServerLimits limits_of(const config::Config& config) {
   net::ServerLimits limits;
   limits.body_bytes = config.server.max_body;
+  limits.body_deadline = config.server.max_body_time;
   limits.connections = config.server.max_connections;
   return limits;
 }

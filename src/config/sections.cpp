@@ -60,7 +60,7 @@ void set_data_dir(const Value& value, Config& config, Env env) {
   config.paths.data_dir = config.local.data_dir = std::move(path);
 }
 
-constexpr std::array<Key, 7> kServer{{
+constexpr std::array<Key, 8> kServer{{
     {"listen", set_listen},
     {"socket", set_socket},
     {"io_threads", [](const Value& v, Config& c, Env) { c.server.io_threads = static_cast<int>(v.integer(1, 256)); }},
@@ -73,6 +73,8 @@ constexpr std::array<Key, 7> kServer{{
        c.server.max_body = v.bytes();
        if (c.server.max_body < 1024 || c.server.max_body > 1'000'000'000) v.wrong(R"(must be from "1 kB" to "1 GB")");
      }},
+    {"max_body_time",
+     [](const Value& v, Config& c, Env) { c.server.max_body_time = v.duration(milliseconds{100}, kDay); }},
     {"max_connections", [](const Value& v, Config& c,
                            Env) { c.server.max_connections = static_cast<std::size_t>(v.integer(1, 1'000'000)); }},
 }};

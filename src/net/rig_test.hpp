@@ -82,6 +82,10 @@ class RawClient {
     in_.erase(0, whole);
     return result;
   }
+  bool readable_within(milliseconds time) {
+    pollfd wanted{fd_, POLLIN, 0};
+    return !in_.empty() || ::poll(&wanted, 1, static_cast<int>(time.count())) > 0;
+  }
   std::string ask(std::string_view bytes) { return send(bytes) ? answer() : ""; }
   bool ended() { // does the server close without another byte?
     return in_.empty() && !read_some() && errno != EAGAIN;

@@ -13,15 +13,16 @@
 namespace intertie::net {
 
 struct ServerLimits {
-  std::size_t head_bytes = 32 * 1024; // 431 beyond
-  std::size_t headers = 96;           // 431 beyond
-  std::size_t body_bytes = 64u << 20; // 413 beyond, at once, from Content-Length, before reading it
-  std::size_t connections = 20'000;   // 503 beyond
-  seconds head_timeout{10};           // from first byte to end of head: 408
-  seconds body_timeout{30};           // without a byte of the body: 408
-  seconds idle_timeout{300};          // keep-alive
-  seconds write_timeout{30};          // a client that does not read
-  double gzip_ratio = 100;            // a body that inflates beyond this is a bomb: 413
+  std::size_t head_bytes = 32 * 1024;  // 431 beyond
+  std::size_t headers = 96;            // 431 beyond
+  std::size_t body_bytes = 64u << 20;  // 413 beyond, at once, from Content-Length, before reading it
+  std::size_t connections = 20'000;    // 503 beyond
+  seconds head_timeout{10};            // from first byte to end of head: 408
+  seconds body_timeout{30};            // without a byte of the body: 408
+  milliseconds body_deadline{300'000}; // for the whole body, however steadily it drips: 408
+  seconds idle_timeout{300};           // keep-alive
+  seconds write_timeout{30};           // a client that does not read
+  double gzip_ratio = 100;             // a body that inflates beyond this is a bomb: 413
 };
 
 class Server {

@@ -132,6 +132,26 @@ TEST(Server, TimesOutSlowHeadsAndBodies) {
   EXPECT_TRUE(idle.ended());
 }
 
+// A byte now and then keeps no connection: the whole body has a deadline too.
+TEST(Server, TimesOutABodyThatDripsSteadily) {
+  ServerLimits limits;
+  limits.body_deadline = milliseconds{600};
+  Rig rig(echo, limits);
+  std::string chunk = "1\r\nx\r\n";
+  for (auto [framing, drop] :
+       {std::pair<std::string, std::string>{"Content-Length: 100000", "x"}, {"Transfer-Encoding: chunked", chunk}}) {
+    auto client = rig.connect();
+    auto begun = steady_clock::now();
+    ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: localhost\r\n" + framing + "\r\n\r\n"));
+    while (!client.readable_within(milliseconds{50}) && steady_clock::now() - begun < seconds{8})
+      if (!client.send(drop)) break;
+    EXPECT_EQ(status_of(client.answer()), 408) << framing;
+    EXPECT_GE(steady_clock::now() - begun, limits.body_deadline);
+  }
+  auto client = rig.connect();
+  EXPECT_EQ(status_of(client.ask(post("at once"))), 200);
+}
+
 TEST(Server, ContinuesWhenExpected) {
   Rig rig(echo);
   auto client = rig.connect();
