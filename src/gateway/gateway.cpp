@@ -83,11 +83,12 @@ Task<void> Gateway::handle(net::Exchange& exchange) {
   }
   if (other_method != nullptr) {
     std::array allow{net::Header{"Allow", other_method->method}};
-    Failure failure{.kind = FailureKind::BadRequest,
-                    .fault = Fault::Client,
-                    .message = fmt::format("{} takes {}, not {}", other_method->path, other_method->method, method),
-                    .code = "method_not_allowed",
-                    .param = {}};
+    Failure failure{
+        .kind = FailureKind::BadRequest,
+        .fault = Fault::Client,
+        .message = fmt::format("{} takes {}, not {}", other_method->path, other_method->method, method.substr(0, 20)),
+        .code = "method_not_allowed",
+        .param = {}};
     (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
     co_return;
   }
@@ -95,7 +96,7 @@ Task<void> Gateway::handle(net::Exchange& exchange) {
       .kind = FailureKind::NotFound,
       .fault = Fault::Client,
       .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
-                             method, exchange.path().substr(0, 200)),
+                             method.substr(0, 20), exchange.path().substr(0, 200)),
       .code = "unknown_url",
       .param = {}};
   (void)co_await respond_failure(exchange, failure);
