@@ -32,7 +32,9 @@ class Server {
   // NotFound/Unavailable/Denied with the fix in it ("port 4683 is taken by …"). Port 0 picks one: see port().
   Result<> listen_tcp(const std::string& address, std::uint16_t port, bool reuse_port);
   Result<> listen_unix(const std::string& path); // mode 0600, stale file removed, a live one refused
-  Result<> listen_fd(int fd);                    // socket activation
+  // Socket activation: takes the fd and returns where it listens, "127.0.0.1:4683" or "unix:/path"; it is left intact for
+  // whoever handed it over. Failures as handed_over() in net/listen.hpp.
+  Result<std::string> listen_fd(int fd);
   std::uint16_t port() const;
   std::size_t connections() const;
   void close(); // stop accepting
