@@ -1,7 +1,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <zlib.h>
 
 #include <atomic>
 #include <filesystem>
@@ -16,20 +15,6 @@ using std::chrono::steady_clock;
 Task<void> echo(Exchange& exchange) {
   Header header{"X-Method", exchange.method()};
   (void)co_await exchange.respond(200, "text/plain", {&header, 1}, exchange.body());
-}
-
-std::string deflated(std::string_view text, int window) {
-  z_stream stream{};
-  deflateInit2(&stream, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY);
-  std::string out(text.size() / 2 + 1024, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
 }
 
 bool ends_with(const std::string& text, std::string_view end) { return text.ends_with(end); }
