@@ -121,7 +121,8 @@ class Steps {
 
   bool judge_models(const Answer& answer) {
     if (answer.status == 404 || answer.status == 405)
-      return add("models", StepState::Skipped, fmt::format("it lists none ({})", answer.status));
+      return add("models", StepState::Skipped, fmt::format("it lists none ({})", answer.status),
+                 provider_.url.path.empty() ? "base_url ends without a path: most servers want /v1 there" : "");
     if (answer.status != 200)
       return add("models", StepState::Failed,
                  provider::classify(provider_.name, answer.status, "application/json", "", answer.body).message,

@@ -30,7 +30,7 @@ void set_listen(const Value& value, Config& config, Env) {
   std::uint16_t number = 0;
   auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (port.empty() || error != std::errc{} || end != port.data() + port.size())
-    return value.wrong(R"(must be an address and a port, such as "127.0.0.1:4683" or "[::1]:4683")");
+    return value.wrong(R"(must be an address and a port up to 65535, such as "127.0.0.1:4683" or "[::1]:4683")");
   if (!loopback_address(host))
     return value.wrong(
         "must be a loopback address (127.0.0.1 or [::1]): this version serves no other machine, since it has "

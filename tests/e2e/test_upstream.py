@@ -135,7 +135,7 @@ def test_another_intertie_with_a_real_engine(make, local):
     """Our own daemon is the server that is tested, by its kind, over TCP and over its unix socket."""
     tcp = provider("office", f"{local.url}/v1", kind="intertie", place="edge", trust="T1", paid=False, key=None,
                    models=(MODEL_NAME,))
-    unix = provider("shelf", f"unix:{local.home.socket}", kind="intertie", place="edge", trust="T1", paid=False,
+    unix = provider("shelf", f"unix:{local.home.socket}:/v1", kind="intertie", place="edge", trust="T1", paid=False,
                     key=None, models=())
     one = make(config(tcp, unix))
     for name in ("office", "shelf"):
