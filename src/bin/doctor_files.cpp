@@ -79,7 +79,8 @@ Verdict check_config(const World& world) {
   }
   auto message = world.config != nullptr ? world.config->error().message : std::string("not read");
   return {Level::Fail, message,
-          "correct that line; `intertie config init --force` starts afresh and keeps the old file as .old"};
+          "correct that line, or do what it asks for; `intertie config init --force` starts afresh and keeps the old "
+          "file as .old"};
 }
 
 Verdict check_permissions(const World& world) {

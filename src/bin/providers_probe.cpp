@@ -121,7 +121,8 @@ class Steps {
 
   bool judge_models(const Answer& answer) {
     if (answer.status == 404 || answer.status == 405)
-      return add("models", StepState::Skipped, fmt::format("it lists none ({})", answer.status));
+      return add("models", StepState::Skipped, fmt::format("it lists none ({})", answer.status),
+                 provider_.url.path.empty() ? "base_url ends without a path: most servers want /v1 there" : "");
     if (answer.status != 200)
       return add("models", StepState::Failed,
                  provider::classify(provider_.name, answer.status, "application/json", "", answer.body).message,
@@ -130,13 +131,20 @@ class Steps {
     if (listed_.empty()) return add("models", StepState::Skipped, "the answer is no list of models");
     std::string absent;
     for (const auto& model : provider_.models)
-      if (std::ranges::find(listed_, model.name) == listed_.end()) absent += (absent.empty() ? "" : ", ") + model.name;
+      if (!listed(model.name)) absent += (absent.empty() ? "" : ", ") + model.name;
     if (absent.empty() || provider_.spec->quirks.azure_path)
       return add("models", StepState::Ok,
                  fmt::format("{} listed", listed_.size() == 1 ? "1 model" : fmt::format("{} models", listed_.size())));
     add("models", StepState::Failed, fmt::format("{} listed, but not {}", listed_.size(), absent),
         fmt::format("it has, for example: {}", examples()));
     return true; // a provider may serve more than it lists: let the answer decide
+  }
+
+  bool listed(const std::string& name) const {
+    // Another Intertie lists "local/NAME" and answers to NAME as well.
+    bool ours = provider_.spec->name == "intertie";
+    return std::ranges::any_of(listed_,
+                               [&](const std::string& id) { return id == name || (ours && id.ends_with("/" + name)); });
   }
 
   std::string examples() const {

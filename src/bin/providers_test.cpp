@@ -120,6 +120,21 @@ TEST(ProviderTest, AnUnpaidServerIsAskedForWhatItLists) {
   EXPECT_NE(script.bodies[1].find("llama3"), std::string::npos);
 }
 
+TEST(ProviderTest, AnotherIntertieListsItsModelsWithTheirPlace) {
+  auto steps = [](const char* model) {
+    Script script;
+    script.answers = {answer(200, R"({"data":[{"id":"auto"},{"id":"local/llama3"}]})"),
+                      answer(200, R"({"choices":[{}]})")};
+    auto text =
+        std::string("[[provider]]\nname = \"intertie\"\nbase_url = \"http://127.0.0.1:4683/v1\"\nmodels = [\"") +
+        model + "\"]\n";
+    return told(probe_provider(configured(text.c_str()), script.probe(false)));
+  };
+  EXPECT_EQ(steps("llama3"), "name:ok connection:ok key:ok models:ok answer:ok ");
+  EXPECT_EQ(steps("local/llama3"), "name:ok connection:ok key:ok models:ok answer:ok ");
+  EXPECT_EQ(steps("ama3"), "name:ok connection:ok key:ok models:failed answer:ok ");
+}
+
 TEST(ProviderTest, HtmlAndGarbageAreNoAnswer) {
   Script script;
   script.answers = {answer(200, "<html>"), answer(200, "<html>")};

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <thread>
 
@@ -66,23 +67,34 @@ using IoThreads = std::vector<std::unique_ptr<IoThread>>;
 net::ServerLimits limits_of(const config::Config& config) {
   net::ServerLimits limits;
   limits.body_bytes = config.server.max_body;
+  limits.body_deadline = config.server.max_body_time;
   limits.connections = config.server.max_connections;
   return limits;
 }
 
-Result<> listen(IoThreads& threads, const config::Config& config) {
+// Where we listen, as a person would write it. What systemd hands over takes the place of [server] listen.
+Result<std::vector<std::string>> listen(IoThreads& threads, const config::Config& config) {
+  std::vector<std::string> places;
   auto sockets = inherited_sockets();
-  for (std::size_t i = 0; i < sockets.size(); ++i) TRY_VOID(threads[i % threads.size()]->server.listen_fd(sockets[i]));
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    TRY(auto place, threads[i % threads.size()]->server.listen_fd(sockets[i]));
+    places.push_back(place.starts_with("unix:") ? place : "http://" + place);
+  }
   if (sockets.empty()) {
     std::uint16_t port = config.server.port;
     for (auto& io : threads) {
       TRY_VOID(io->server.listen_tcp(config.server.address, port, threads.size() > 1));
       port = io->server.port();
     }
+    bool six = config.server.address.find(':') != std::string::npos;
+    places.push_back(fmt::format("http://{}{}{}:{}", six ? "[" : "", config.server.address, six ? "]" : "", port));
   }
-  if (config.server.socket.empty()) return {};
+  auto own = "unix:" + config.server.socket;
+  if (config.server.socket.empty() || std::ranges::find(places, own) != places.end()) return places;
   TRY_VOID(make_private_folder(std::filesystem::path(config.server.socket).parent_path()));
-  return threads.front()->server.listen_unix(config.server.socket);
+  TRY_VOID(threads.front()->server.listen_unix(config.server.socket));
+  places.push_back(own);
+  return places;
 }
 
 // Signals and the configuration file, as two descriptors that can be waited for.
@@ -181,11 +193,11 @@ int serve(const Options& options, config::Config config) {
   IoThreads threads;
   for (int i = 0; i < std::max(1, config.server.io_threads); ++i)
     threads.push_back(std::make_unique<IoThread>(state, limits_of(config)));
-  if (auto ok = listen(threads, config); !ok) return complain(ok.error());
+  auto places = listen(threads, config);
+  if (!places) return complain(places.error());
   for (auto& io : threads) io->thread = std::thread([&io] { io->worker.run(); });
 
-  fmt::print(stderr, "listening on http://{}:{}\n", config.server.address, threads.front()->server.port());
-  if (!config.server.socket.empty()) fmt::print(stderr, "listening on unix:{}\n", config.server.socket);
+  for (const auto& place : *places) fmt::print(stderr, "listening on {}\n", place);
   ::malloc_trim(0); // what start-up needed once goes back
   notify_systemd("READY=1");
   while (wakes.wait() == Wakes::What::Reload) reload(state, options);

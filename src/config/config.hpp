@@ -33,6 +33,7 @@ struct Server {
   milliseconds request_timeout{600'000};
   milliseconds keepalive_after{15'000}; // 0 = never
   std::uint64_t max_body = 64'000'000;
+  milliseconds max_body_time{300'000};
   std::size_t max_connections = 20'000;
 };
 

@@ -35,6 +35,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_EQ(c.server.request_timeout, milliseconds{600'000});
   EXPECT_EQ(c.server.keepalive_after, milliseconds{15'000});
   EXPECT_EQ(c.server.max_body, 64'000'000U);
+  EXPECT_EQ(c.server.max_body_time, milliseconds{300'000});
   EXPECT_EQ(c.server.max_connections, 20'000U);
   EXPECT_EQ(c.log_level, "info");
   EXPECT_FALSE(c.policy.paid);
@@ -79,6 +80,7 @@ io_threads = 4
 request_timeout = "1h30m"
 keepalive_after = "500ms"
 max_body = "1 MB"
+max_body_time = "1500ms"
 [log]
 level = "debug"
 [policy]
@@ -124,6 +126,7 @@ quality = 60
   EXPECT_EQ(c.server.port, 4700);
   EXPECT_EQ(c.server.socket, "");
   EXPECT_EQ(c.server.request_timeout, milliseconds{5'400'000});
+  EXPECT_EQ(c.server.max_body_time, milliseconds{1500});
   EXPECT_EQ(c.policy.furthest, Place::Edge);
   EXPECT_EQ(c.policy.prefer, (std::vector<std::string>{"office", "local"}));
   EXPECT_EQ(c.policy.matrix.at(DataClass::C2, Trust::T0), Action::Allow) << "staying here is allowed here";
@@ -334,6 +337,7 @@ TEST(Docs, NameEveryKey) {
                                "request_timeout",
                                "keepalive_after",
                                "max_body",
+                               "max_body_time",
                                "max_connections",
                                "level",
                                "paid",

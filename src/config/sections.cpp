@@ -30,7 +30,7 @@ void set_listen(const Value& value, Config& config, Env) {
   std::uint16_t number = 0;
   auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
   if (port.empty() || error != std::errc{} || end != port.data() + port.size())
-    return value.wrong(R"(must be an address and a port, such as "127.0.0.1:4683" or "[::1]:4683")");
+    return value.wrong(R"(must be an address and a port up to 65535, such as "127.0.0.1:4683" or "[::1]:4683")");
   if (!loopback_address(host))
     return value.wrong(
         "must be a loopback address (127.0.0.1 or [::1]): this version serves no other machine, since it has "
@@ -65,7 +65,7 @@ void set_data_dir(const Value& value, Config& config, Env env) {
   config.paths.data_dir = config.local.data_dir = std::move(path);
 }
 
-constexpr std::array<Key, 7> kServer{{
+constexpr std::array<Key, 8> kServer{{
     {"listen", set_listen},
     {"socket", set_socket},
     {"io_threads", [](const Value& v, Config& c, Env) { c.server.io_threads = static_cast<int>(v.integer(1, 256)); }},
@@ -78,6 +78,8 @@ constexpr std::array<Key, 7> kServer{{
        c.server.max_body = v.bytes();
        if (c.server.max_body < 1024 || c.server.max_body > 1'000'000'000) v.wrong(R"(must be from "1 kB" to "1 GB")");
      }},
+    {"max_body_time",
+     [](const Value& v, Config& c, Env) { c.server.max_body_time = v.duration(milliseconds{100}, kDay); }},
     {"max_connections", [](const Value& v, Config& c,
                            Env) { c.server.max_connections = static_cast<std::size_t>(v.integer(1, 1'000'000)); }},
 }};

@@ -82,11 +82,11 @@ std::string show_config(const Config& c) {
   bool six = c.server.address.find(':') != std::string::npos;
   fmt::format_to(line,
                  "[server]\nlisten = \"{}{}{}:{}\"\nsocket = {}\nio_threads = {}\nrequest_timeout = \"{}\"\n"
-                 "keepalive_after = \"{}\"\nmax_body = \"{}\"\nmax_connections = {}\n",
+                 "keepalive_after = \"{}\"\nmax_body = \"{}\"\nmax_body_time = \"{}\"\nmax_connections = {}\n",
                  six ? "[" : "", c.server.address, six ? "]" : "", c.server.port,
                  quote(c.server.socket.empty() ? "none" : c.server.socket), c.server.io_threads,
                  render_duration(c.server.request_timeout), render_duration(c.server.keepalive_after),
-                 bytes(c.server.max_body), c.server.max_connections);
+                 bytes(c.server.max_body), render_duration(c.server.max_body_time), c.server.max_connections);
   fmt::format_to(line, "\n[log]\nlevel = \"{}\"\n\n{}", c.log_level, policy_text(c.policy));
   const auto& l = c.local;
   fmt::format_to(line,

@@ -7,19 +7,19 @@
 namespace intertie {
 namespace {
 constexpr std::array<KindFacts, 13> kKinds{{
-    {"bad_request", 400, "invalid_request_error"},
-    {"unauthorized", 401, "authentication_error"},
-    {"denied", 403, "permission_error"},
-    {"not_found", 404, "invalid_request_error"},
-    {"too_large", 413, "invalid_request_error"},
-    {"rate_limited", 429, "rate_limit_error"},
-    {"unavailable", 503, "server_error"},
-    {"timeout", 504, "server_error"},
-    {"cancelled", 499, "server_error"},
-    {"upstream_refused", 502, "server_error"},
-    {"upstream_broken", 502, "server_error"},
-    {"unsupported", 501, "invalid_request_error"},
-    {"internal", 500, "server_error"},
+    {"bad_request", 400, "invalid_request_error", {}},
+    {"unauthorized", 401, "authentication_error", {}},
+    {"denied", 403, "permission_error", {}},
+    {"not_found", 404, "invalid_request_error", {}},
+    {"too_large", 413, "invalid_request_error", "request_too_large"},
+    {"rate_limited", 429, "rate_limit_error", "rate_limit_exceeded"},
+    {"unavailable", 503, "server_error", "unavailable"},
+    {"timeout", 504, "server_error", "timeout"},
+    {"cancelled", 499, "server_error", "cancelled"},
+    {"upstream_refused", 502, "server_error", "upstream_failed"},
+    {"upstream_broken", 502, "server_error", "upstream_broken"},
+    {"unsupported", 501, "invalid_request_error", "unsupported"},
+    {"internal", 500, "server_error", "internal_error"},
 }};
 constexpr std::array<FaultFacts, 10> kFaults{{
     // name              next   counts hard-down

@@ -49,6 +49,7 @@ struct KindFacts {
   std::string_view name;
   int status;                  // HTTP status shown to the client
   std::string_view error_type; // OpenAI's `error.type`
+  std::string_view code;       // `error.code` of a Failure that names none; may be empty
 };
 const KindFacts& facts(FailureKind kind);
 

@@ -64,7 +64,8 @@ Task<void> wrong_method(net::Exchange& exchange, const Route& route) {
   std::array allow{net::Header{"Allow", route.method}};
   Failure failure{.kind = FailureKind::BadRequest,
                   .fault = Fault::Client,
-                  .message = fmt::format("{} takes {}, not {}", route.path, route.method, exchange.method()),
+                  .message = fmt::format("{} takes {}, not {}", route.path, route.method,
+                                         exchange.method().substr(0, 20)),
                   .code = "method_not_allowed",
                   .param = {}};
   (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
@@ -75,7 +76,7 @@ Task<void> no_such_path(net::Exchange& exchange) {
       .kind = FailureKind::NotFound,
       .fault = Fault::Client,
       .message = fmt::format("no such path: {} {}; Intertie serves POST /v1/chat/completions and GET /v1/models",
-                             exchange.method(), exchange.path().substr(0, 200)),
+                             exchange.method().substr(0, 20), exchange.path().substr(0, 200)),
       .code = "unknown_url",
       .param = {}};
   (void)co_await respond_failure(exchange, failure);

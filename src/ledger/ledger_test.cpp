@@ -299,6 +299,8 @@ TEST(Prices, TheFileInShareIsTheOneBuiltIn) {
   for (const auto& row : PriceTable::built_in().rows()) {
     EXPECT_TRUE(row.source.starts_with("https://")) << row.model;
     EXPECT_EQ(row.date.size(), 10U);
+    EXPECT_FALSE(row.model.ends_with("latest"))
+        << row.model << " is a name that moves: its price would be wrong one day";
     EXPECT_LE(row.price.cached_input, row.price.input) << row.model;
   }
 }

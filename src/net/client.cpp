@@ -82,8 +82,9 @@ class Reply::Impl {
   std::optional<Wake> wake_; // how the wait before this poll() ended
   std::optional<OnCancel> on_cancel_;
   std::unique_ptr<Inflater> inflater_;
-  Buffer plain_;                // inflated, or all of it
-  std::string_view deflated_{}; // input the inflater has not taken yet
+  Buffer plain_;                       // inflated, or all of it
+  std::string_view deflated_{};        // input the inflater has not taken yet
+  Inflated unpacked_ = Inflated::Done; // what it said last
 };
 
 namespace {
@@ -272,14 +273,8 @@ Result<std::string_view> Reply::Impl::inflate(std::string_view piece) {
   constexpr std::size_t kMostAtOnce = 256 * 1024;
   if (!piece.empty()) deflated_ = piece;
   plain_.size = 0;
-  switch (inflater_->feed(deflated_, plain_, kMostAtOnce)) {
-    case Inflated::Broken: return broken("the compressed answer of the upstream is damaged");
-    case Inflated::More:
-      if (done_ && plain_.size == 0) return broken("the compressed answer of the upstream is cut short");
-      break;
-    case Inflated::TooLarge: // full: the rest comes with the next call
-    case Inflated::Done: break;
-  }
+  unpacked_ = inflater_->feed(deflated_, plain_, kMostAtOnce);
+  if (unpacked_ == Inflated::Broken) return broken("the compressed answer of the upstream is damaged");
   return std::string_view{plain_.data(), plain_.size};
 }
 
@@ -290,10 +285,13 @@ Result<std::optional<std::string_view>> Reply::Impl::poll() {
       return cancelled_failure(call);
     }
     std::string_view piece;
-    if (inflater_ && !deflated_.empty()) {
+    // TooLarge: there was no room for all of it, even where all input was taken.
+    if (inflater_ && (!deflated_.empty() || unpacked_ == Inflated::TooLarge)) {
       TRY(std::string_view plain, inflate({}));
       if (!plain.empty()) return plain;
     }
+    if (done_ && inflater_ && unpacked_ == Inflated::More)
+      return broken("the compressed answer of the upstream is cut short");
     if (done_) return std::string_view{};
     if (at_ < in_.size) { TRY(piece, take()); }
     if (!piece.empty() && inflater_) { TRY(piece, inflate(piece)); }

@@ -112,7 +112,8 @@ Task<bool> Connection::read_request() {
       scan = {};
       continue;
     }
-    if (state == HeadScan::State::Bad) co_return co_await refuse({400, "The head of the request is malformed."});
+    if (state == HeadScan::State::Bad)
+      co_return co_await refuse({400, "The lines of a request's head end in CR LF, and none begins with a blank."});
     if ((state == HeadScan::State::Done ? scan.end() : in_.size) > limits.head_bytes)
       co_return co_await refuse({431, "The head of the request is too long."});
     if (state == HeadScan::State::Done) break;
@@ -138,12 +139,13 @@ Task<bool> Connection::read_request() {
   const char* parsed_at = in_.data();
   ChunkDecoder decoder;
   bool complete = false;
+  TimePoint last_call = server_->worker.now() + limits.body_deadline;
   for (;;) {
     if (auto refusal = take_body_bytes(head_end, decoder, complete)) co_return co_await refuse(*refusal);
     if (complete) break;
     if (head_.expects_continue) send_continue();
     if (socket_.drained()) {
-      Wake wake = co_await socket_.readable(server_->worker.now() + limits.body_timeout);
+      Wake wake = co_await socket_.readable(std::min(last_call, server_->worker.now() + limits.body_timeout));
       if (wake == Wake::Closed || broken_) co_return false;
       if (wake == Wake::Timeout) co_return co_await refuse({408, "The body of the request did not arrive in time."});
     }
@@ -172,7 +174,7 @@ std::optional<Refusal> Connection::judge_head(std::size_t head_end) {
   return std::nullopt;
 }
 
-std::optional<Refusal> Connection::too_large() const { return Refusal{413, "The body of the request is too large."}; }
+std::optional<Refusal> Connection::too_large() const { return Refusal{413, server_->too_large}; }
 
 std::optional<Refusal> Connection::take_body_bytes(std::size_t head_end, ChunkDecoder& decoder, bool& complete) {
   if (!head_.chunked) {
@@ -213,8 +215,12 @@ std::optional<Refusal> Connection::inflate_body() {
   constexpr std::size_t kFree = 256 * 1024; // small bodies may be as regular as they like
   auto by_ratio = static_cast<std::size_t>(static_cast<double>(body_.size()) * limits.gzip_ratio);
   Inflater inflater(head_.coding);
-  switch (inflater.feed(body_, inflated_, std::min(limits.body_bytes, std::max(by_ratio, kFree)))) {
-    case Inflated::TooLarge: keep_alive_ = false; return too_large();
+  std::size_t most = std::min(limits.body_bytes, std::max(by_ratio, kFree));
+  switch (inflater.feed(body_, inflated_, most)) {
+    case Inflated::TooLarge:
+      keep_alive_ = false;
+      if (most == limits.body_bytes) return too_large();
+      return Refusal{413, "The compressed body unpacks to far more than its size: send it uncompressed."};
     case Inflated::Broken:
     case Inflated::More: keep_alive_ = false; return Refusal{400, "The compressed body is damaged."};
     case Inflated::Done: break;

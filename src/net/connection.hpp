@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/text.hpp"
 #include "net/http_parse.hpp"
 #include "net/outgoing.hpp"
 #include "net/server.hpp"
@@ -22,6 +23,8 @@ struct ServerShared {
   Handler handler;
   Linked<Connection>* connections = nullptr;
   bool closing = false; // no keep-alive any more
+  std::string too_large = "The body of the request is larger than the limit of " +
+                          text::human_bytes(limits.body_bytes) + ": send less, or raise [server] max_body.";
 };
 
 class Connection final : public Exchange, private SocketEvents, public Linked<Connection> {

@@ -142,6 +142,23 @@ class ReplySink final : public Sink<false> {
   ReplyHead& out_;
 };
 
+// Beast's verdicts in words; what isn't here is said in general.
+constexpr std::pair<http::error, std::string_view> kWrong[] = {
+    {http::error::bad_method, "The method in the request line is malformed."},
+    {http::error::bad_target, "The target in the request line is malformed."},
+    {http::error::bad_line_ending, "A line of the request's head does not end in CR LF."},
+    {http::error::bad_field, "The name of a header field is malformed: no blanks are allowed in it."},
+    {http::error::bad_value, "The value of a header field holds a control character."},
+    {http::error::bad_content_length, "Content-Length must be one number, without Transfer-Encoding beside it."},
+    {http::error::multiple_content_length, "Content-Length must be one number, without Transfer-Encoding beside it."},
+    {http::error::bad_transfer_encoding, "Transfer-Encoding must be chunked, once, without Content-Length beside it."},
+};
+std::string_view what_is_wrong(const error_code& error) {
+  for (const auto& [verdict, words] : kWrong)
+    if (error == verdict) return words;
+  return "The head of the request is malformed.";
+}
+
 std::string_view host_without_port(std::string_view host) {
   if (host.starts_with('[')) {
     std::size_t close = host.find(']');
@@ -187,7 +204,7 @@ std::optional<Refusal> parse_request(std::string_view head, std::size_t most_hea
   sink.put(boost::asio::const_buffer(head.data(), head.size()), error);
   if (sink.refusal) return sink.refusal;
   if (error == http::error::bad_version) return Refusal{505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."};
-  if (error || !sink.is_header_done()) return Refusal{400, "The head of the request is malformed."};
+  if (error || !sink.is_header_done()) return Refusal{400, what_is_wrong(error)};
   out.headers = {header_storage.data(), sink.count};
   out.length = sink.length;
   out.chunked = sink.chunked;

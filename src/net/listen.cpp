@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -133,6 +134,45 @@ Result<int> open_unix_listener(const std::string& path) {
         fmt::format("can't listen on {}: {} (does its folder exist, and may you write there?)", path, because(error)));
   }
   return fd;
+}
+
+Result<std::string> handed_over(int fd) {
+  auto option = [fd](int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  if (option(SO_ACCEPTCONN) != 1 || option(SO_TYPE) != SOCK_STREAM)
+    return bad_request(
+        fmt::format("file descriptor {} was handed over and is no listening stream socket: the .socket unit "
+                    "needs ListenStream=127.0.0.1:4683, and Accept= must stay off",
+                    fd));
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) < 0)
+    return unavailable(fmt::format("can't ask where file descriptor {} listens: {}", fd, because(errno)));
+  if (name.ss_family == AF_UNIX) {
+    const auto& local = reinterpret_cast<const sockaddr_un&>(name);
+    std::string_view path(local.sun_path, size - offsetof(sockaddr_un, sun_path));
+    std::string text(path.substr(0, path.find('\0', 1)));
+    if (text.starts_with('\0')) text[0] = '@'; // an abstract name, as systemd writes it
+    return "unix:" + text;
+  }
+  asio::ip::tcp::endpoint endpoint;
+  if (size > endpoint.capacity() || (name.ss_family != AF_INET && name.ss_family != AF_INET6))
+    return bad_request(fmt::format("file descriptor {} was handed over and is neither TCP nor a unix socket", fd));
+  std::memcpy(endpoint.data(), &name, size);
+  endpoint.resize(size);
+  bool six = endpoint.address().is_v6();
+  auto where =
+      fmt::format("{}{}{}:{}", six ? "[" : "", endpoint.address().to_string(), six ? "]" : "", endpoint.port());
+  if (!endpoint.address().is_loopback())
+    return fail(
+        FailureKind::Denied, Fault::OurPolicy,
+        fmt::format("the socket handed over listens on {}, where other machines reach it, and this version serves "
+                    "none (no tokens and no TLS yet): say ListenStream=127.0.0.1:{} in the .socket unit",
+                    where, endpoint.port()));
+  return where;
 }
 
 std::uint16_t local_port(int fd) {

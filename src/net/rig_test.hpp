@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <chrono>
 #include <functional>
@@ -82,6 +83,10 @@ class RawClient {
     in_.erase(0, whole);
     return result;
   }
+  bool readable_within(milliseconds time) {
+    pollfd wanted{fd_, POLLIN, 0};
+    return !in_.empty() || ::poll(&wanted, 1, static_cast<int>(time.count())) > 0;
+  }
   std::string ask(std::string_view bytes) { return send(bytes) ? answer() : ""; }
   bool ended() { // does the server close without another byte?
     return in_.empty() && !read_some() && errno != EAGAIN;
@@ -99,6 +104,20 @@ class RawClient {
 inline std::string post(std::string_view body, std::string_view extra = "", std::string_view path = "/echo") {
   return "POST " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n" + std::string(extra) +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+}
+
+inline std::string deflated(std::string_view text, int window) {
+  z_stream stream{};
+  deflateInit2(&stream, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY);
+  std::string out(text.size() / 2 + 1024, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
 }
 
 // A Worker that runs on its own thread from construction to destruction.

@@ -25,8 +25,10 @@ constexpr std::string_view kFull =
     "\n";
 static_assert(kFull.size() - kFull.find("{\"error") == 128);
 
+enum class Owner : std::uint8_t { Us, Somebody };
 struct Listener {
   Socket socket;
+  Owner owner;
   bool tcp;
 };
 
@@ -44,8 +46,8 @@ class Server::Impl final : public Stopped {
     on_kill();
   }
 
-  Result<> listen(int fd) {
-    auto listener = std::make_shared<Listener>(Socket(shared->worker, fd, Socket::Role::Listener), is_tcp(fd));
+  Result<> listen(int fd, Owner owner = Owner::Us) {
+    auto listener = std::make_shared<Listener>(Socket(shared->worker, fd, Socket::Role::Listener), owner, is_tcp(fd));
     if (port == 0) port = local_port(fd);
     listeners.push_back(listener);
     asio::co_spawn(shared->worker.context.get_executor(), accept_all(shared, count, listener),
@@ -53,7 +55,10 @@ class Server::Impl final : public Stopped {
     return {};
   }
   void close() {
-    for (auto& listener : listeners) listener->socket.shutdown();
+    // Shutting down ends the socket for all who hold it: one that isn't ours must go on listening when we are gone.
+    for (auto& listener : listeners)
+      if (listener->owner == Owner::Us) listener->socket.shutdown();
+      else listener->socket.interrupt();
     listeners.clear();
     if (!unix_path.empty()) ::unlink(std::exchange(unix_path, {}).c_str());
   }
@@ -138,15 +143,12 @@ Result<> Server::listen_unix(const std::string& path) {
   return impl_->listen(fd);
 }
 
-Result<> Server::listen_fd(int fd) {
-  int listening = 0;
-  socklen_t size = sizeof listening;
-  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || listening == 0)
-    return bad_request(
-        "the file descriptor handed over for listening is not a listening socket: check the .socket unit");
+Result<std::string> Server::listen_fd(int fd) {
+  TRY(auto where, handed_over(fd));
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
   ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return impl_->listen(fd);
+  TRY_VOID(impl_->listen(fd, Owner::Somebody));
+  return where;
 }
 
 std::uint16_t Server::port() const { return impl_->port; }

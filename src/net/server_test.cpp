@@ -1,7 +1,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <zlib.h>
 
 #include <atomic>
 #include <filesystem>
@@ -16,20 +15,6 @@ using std::chrono::steady_clock;
 Task<void> echo(Exchange& exchange) {
   Header header{"X-Method", exchange.method()};
   (void)co_await exchange.respond(200, "text/plain", {&header, 1}, exchange.body());
-}
-
-std::string deflated(std::string_view text, int window) {
-  z_stream stream{};
-  deflateInit2(&stream, 9, Z_DEFLATED, window, 9, Z_DEFAULT_STRATEGY);
-  std::string out(text.size() / 2 + 1024, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
 }
 
 bool ends_with(const std::string& text, std::string_view end) { return text.ends_with(end); }
@@ -130,6 +115,26 @@ TEST(Server, TimesOutSlowHeadsAndBodies) {
   EXPECT_EQ(status_of(slow_head.answer()), 408);
   EXPECT_EQ(status_of(slow_body.answer()), 408);
   EXPECT_TRUE(idle.ended());
+}
+
+// A byte now and then keeps no connection: the whole body has a deadline too.
+TEST(Server, TimesOutABodyThatDripsSteadily) {
+  ServerLimits limits;
+  limits.body_deadline = milliseconds{600};
+  Rig rig(echo, limits);
+  std::string chunk = "1\r\nx\r\n";
+  for (auto [framing, drop] :
+       {std::pair<std::string, std::string>{"Content-Length: 100000", "x"}, {"Transfer-Encoding: chunked", chunk}}) {
+    auto client = rig.connect();
+    auto begun = steady_clock::now();
+    ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: localhost\r\n" + framing + "\r\n\r\n"));
+    while (!client.readable_within(milliseconds{50}) && steady_clock::now() - begun < seconds{8})
+      if (!client.send(drop)) break;
+    EXPECT_EQ(status_of(client.answer()), 408) << framing;
+    EXPECT_GE(steady_clock::now() - begun, limits.body_deadline);
+  }
+  auto client = rig.connect();
+  EXPECT_EQ(status_of(client.ask(post("at once"))), 200);
 }
 
 TEST(Server, ContinuesWhenExpected) {

@@ -107,26 +107,36 @@ struct StatusRow {
   FailureKind kind;
   Fault fault;
   std::string_view says;
+  std::string_view code;
 };
 // By RFC 9110 and the providers' own documentation; what is not listed goes by its hundred.
 constexpr std::array kStatuses{
-    StatusRow{400, FailureKind::BadRequest, Fault::Client, "refused the request"},
-    StatusRow{401, FailureKind::Unauthorized, Fault::Auth, "refused the key"},
-    StatusRow{402, FailureKind::Denied, Fault::Auth, "wants payment: the account has no credit left"},
-    StatusRow{403, FailureKind::Denied, Fault::Auth, "does not allow this key to do that"},
-    StatusRow{404, FailureKind::NotFound, Fault::Client, "does not know this model or path"},
-    StatusRow{408, FailureKind::Timeout, Fault::Transient, "timed out"},
-    StatusRow{413, FailureKind::TooLarge, Fault::ContextTooLong, "says the request is too large"},
-    StatusRow{422, FailureKind::BadRequest, Fault::Client, "refused the request"},
-    StatusRow{429, FailureKind::RateLimited, Fault::RateLimit, "is limiting the rate"},
-    StatusRow{529, FailureKind::RateLimited, Fault::RateLimit, "is overloaded"},
+    StatusRow{400, FailureKind::BadRequest, Fault::Client, "refused the request", "upstream_refused"},
+    StatusRow{401, FailureKind::Unauthorized, Fault::Auth, "refused the key", "key_refused"},
+    StatusRow{402, FailureKind::Denied, Fault::Auth, "wants payment: the account has no credit left", "no_credit"},
+    StatusRow{403, FailureKind::Denied, Fault::Auth, "does not allow this key to do that", "key_not_allowed"},
+    StatusRow{404, FailureKind::NotFound, Fault::Client, "does not know this model or path", "model_not_found"},
+    StatusRow{408, FailureKind::Timeout, Fault::Transient, "timed out", "timeout"},
+    StatusRow{413, FailureKind::TooLarge, Fault::ContextTooLong, "says the request is too large", "request_too_large"},
+    StatusRow{422, FailureKind::BadRequest, Fault::Client, "refused the request", "upstream_refused"},
+    StatusRow{429, FailureKind::RateLimited, Fault::RateLimit, "is limiting the rate", "rate_limit_exceeded"},
+    StatusRow{503, FailureKind::Unavailable, Fault::Transient, "is overloaded or down", "unavailable"},
+    StatusRow{504, FailureKind::Timeout, Fault::Transient, "timed out", "timeout"},
+    StatusRow{529, FailureKind::Unavailable, Fault::RateLimit, "is overloaded", "unavailable"},
 };
+// 429 as well, but waiting does not help (OpenAI's error codes).
+constexpr StatusRow kNoQuota{429, FailureKind::RateLimited, Fault::Auth, "has no quota left for this account",
+                             "insufficient_quota"};
 StatusRow row_of(int status) {
   for (const auto& row : kStatuses)
     if (row.status == status) return row;
-  if (status >= 500) return {status, FailureKind::UpstreamRefused, Fault::Transient, "failed"};
-  if (status >= 400) return {status, FailureKind::BadRequest, Fault::Client, "refused the request"};
-  return {status, FailureKind::UpstreamBroken, Fault::BrokenAnswer, "answered in a way that makes no sense here"};
+  if (status >= 500) return {status, FailureKind::UpstreamRefused, Fault::Transient, "failed", "upstream_failed"};
+  if (status >= 400) return {status, FailureKind::BadRequest, Fault::Client, "refused the request", "upstream_refused"};
+  if (status >= 300)
+    return {status, FailureKind::UpstreamBroken, Fault::BrokenAnswer,
+            "points elsewhere, and redirects aren't followed: is its base_url right?", "upstream_broken"};
+  return {status, FailureKind::UpstreamBroken, Fault::BrokenAnswer, "answered in a way that makes no sense here",
+          "upstream_broken"};
 }
 
 bool has_any(std::string_view body, std::initializer_list<std::string_view> marks) {
@@ -160,13 +170,13 @@ Failure classify(std::string_view provider, int status, std::string_view content
   if (is_json && row.fault == Fault::Client &&
       has_any(body, {"context_length_exceeded", "exceed_context_size_error", "maximum context length"}))
     row.fault = Fault::ContextTooLong;
-  if (is_json && status == 429 && has_any(body, {"insufficient_quota"})) row.fault = Fault::Auth;
+  if (is_json && status == 429 && has_any(body, {"insufficient_quota"})) row = kNoQuota;
   if (is_json && row.fault == Fault::Client && has_any(body, {"\"content_filter\"", "content_policy_violation"}))
     row.fault = Fault::PolicyRefusal;
   Failure failure{.kind = row.kind,
                   .fault = row.fault,
                   .message = fmt::format("{} {} (HTTP {})", provider, row.says, status),
-                  .code = {},
+                  .code = std::string(row.code),
                   .param = {}};
   if (row.fault == Fault::Auth)
     failure.message += fmt::format("; check it with `intertie providers test {}`", provider);

@@ -151,8 +151,10 @@ Task<Result<Stream<Delta>>> Opener::open_local(const Ask& ask, Target target, Ca
   }
   slot->progress();
   if (reply->status() != 200) {
-    CO_TRY(auto answer, co_await reply->read_all(kMaxErrorBody));
-    co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "", answer));
+    auto answer = co_await reply->read_all(kMaxErrorBody);
+    if (!answer && answer.error().kind == FailureKind::Cancelled) co_return std::unexpected(std::move(answer).error());
+    co_return std::unexpected(classify("the local engine", reply->status(), reply->header("content-type"), "",
+                                       answer.value_or(std::string_view{})));
   }
   co_return Stream<Delta>(event_source(std::move(*reply), "the local engine", !(ask.stream && ask.include_usage),
                                        std::move(slot), std::nullopt, call_events(std::move(body.calls), call.id)));
@@ -181,9 +183,11 @@ Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, C
   if (!sent) co_return std::unexpected(of_provider(provider.name, std::move(sent).error()));
   auto reply = std::move(*sent);
   if (reply.status() != 200) {
-    CO_TRY(auto body, co_await reply.read_all(kMaxErrorBody));
-    co_return std::unexpected(
-        classify(provider.name, reply.status(), reply.header("content-type"), reply.header("retry-after"), body));
+    // An error's body may be as long or as broken as it likes: its status is what counts.
+    auto body = co_await reply.read_all(kMaxErrorBody);
+    if (!body && body.error().kind == FailureKind::Cancelled) co_return std::unexpected(std::move(body).error());
+    co_return std::unexpected(classify(provider.name, reply.status(), reply.header("content-type"),
+                                       reply.header("retry-after"), body.value_or(std::string_view{})));
   }
   if (reply.event_stream()) {
     auto created = std::chrono::duration_cast<seconds>(call.clock.wall().time_since_epoch()).count();
@@ -193,7 +197,8 @@ Task<Result<Stream<Delta>>> Opener::open_remote(const Ask& ask, Target target, C
   if (reply.header("content-type").find("json") == std::string_view::npos)
     co_return fail(FailureKind::UpstreamBroken, Fault::BrokenAnswer,
                    fmt::format("{} answered with something that is not JSON ({}); is its base_url right?",
-                               provider.name, std::string(reply.header("content-type")).substr(0, 60)));
+                               provider.name, std::string(reply.header("content-type")).substr(0, 60)),
+                   "upstream_broken");
   auto read_body = co_await reply.read_all(kMaxAnswer);
   if (!read_body) co_return std::unexpected(of_provider(provider.name, std::move(read_body).error()));
   auto body = *read_body;

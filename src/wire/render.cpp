@@ -5,13 +5,32 @@
 
 namespace intertie::wire {
 namespace {
-std::string error_object(std::string_view message, std::string_view type, std::string_view param,
-                         std::string_view code) {
+std::string error_object(std::string_view message, const Failure& failure) {
+  const auto& kind = facts(failure.kind);
+  std::string_view code = failure.code.empty() ? kind.code : failure.code;
   json::Object error;
-  error.add("message", message).add("type", type);
-  param.empty() ? error.null("param") : error.add("param", param);
+  error.add("message", message).add("type", kind.error_type);
+  failure.param.empty() ? error.null("param") : error.add("param", failure.param);
   code.empty() ? error.null("code") : error.add("code", code);
   return json::Object{}.raw("error", error.str()).str();
+}
+
+void add_member(json::Object& to, std::string_view key, dom::element value) {
+  std::string escaped = json::quoted(key);
+  to.raw(std::string_view{escaped}.substr(1, escaped.size() - 2), simdjson::minify(value));
+}
+
+// An error as it came, with what OpenAI's schema demands and it left out (type, param, code); the schema knows no numbers
+// as codes, which llama.cpp sends.
+std::string completed(dom::object error, const Failure& failure) {
+  json::Object out;
+  for (auto [key, value] : error)
+    if (key == "code" && value.is_number()) out.add("code", std::string_view{simdjson::minify(value)});
+    else add_member(out, key, value);
+  if (error["type"].error() != simdjson::SUCCESS) out.add("type", facts(failure.kind).error_type);
+  for (std::string_view key : {"param", "code"})
+    if (error[key].error() != simdjson::SUCCESS) out.null(key);
+  return out.str();
 }
 
 // The upstream's own error on one line; empty when it sent none that an official client would understand.
@@ -22,16 +41,20 @@ std::string upstream_error(const Failure& failure) {
   dom::element error;
   if ((*body)["error"].get(error) != simdjson::SUCCESS) return {};
   std::string_view text;
-  if (error.get(text) == simdjson::SUCCESS) // Ollama's shape
-    return error_object(text, facts(failure.kind).error_type, failure.param, failure.code);
-  if (!error.is_object() || error["message"].error() != simdjson::SUCCESS) return {};
-  return simdjson::minify(*body);
+  if (error.get(text) == simdjson::SUCCESS) return error_object(text, failure); // Ollama's shape
+  dom::object object;
+  if (error.get(object) != simdjson::SUCCESS || object["message"].error() != simdjson::SUCCESS) return {};
+  json::Object out;
+  for (auto [key, value] : *body)
+    if (key == "error") out.raw("error", completed(object, failure));
+    else add_member(out, key, value);
+  return out.str();
 }
 } // namespace
 
 std::string render_chat_failure(const Failure& failure) {
   if (auto relayed = upstream_error(failure); !relayed.empty()) return relayed;
-  return error_object(failure.message, facts(failure.kind).error_type, failure.param, failure.code);
+  return error_object(failure.message, failure);
 }
 std::string render_chat_failure_event(const Failure& failure) {
   return "data: " + render_chat_failure(failure) + "\n\ndata: [DONE]\n\n";

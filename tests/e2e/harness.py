@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -203,13 +204,28 @@ class Home:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+# What systemd does for a .socket unit: descriptors from 3 on, and the variables that say so (sd_listen_fds(3)).
+HAND_OVER = """
+import fcntl, os, sys
+count = next(i for i, a in enumerate(sys.argv[1:]) if not a.isdigit())
+held = [fcntl.fcntl(int(a), fcntl.F_DUPFD, 64) for a in sys.argv[1:1 + count]]
+for number, fd in enumerate(held, 3):
+    os.dup2(fd, number)
+    os.close(fd)
+os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=os.environ.get("TEST_LISTEN_PID", str(os.getpid())))
+os.execv(sys.argv[1 + count], sys.argv[1 + count:])
+"""
+
+
 class Daemon:
     def __init__(self, text: str, *, models=(), environment: dict[str, str] | None = None, home: Home | None = None,
-                 start: bool = True, before: list[str] | None = None, wait: bool = True):
+                 start: bool = True, before: list[str] | None = None, wait: bool = True,
+                 hand_over: tuple[socket.socket, ...] = ()):
         self.home = home or Home()
         self._owns_home = home is None
         self._environment = environment or {}
         self._before = before or []
+        self._hand_over = hand_over
         self.home.file.write_text(text)
         for model in models:
             self.home.add_model(*model) if isinstance(model, tuple) else self.home.add_model(model)
@@ -225,7 +241,10 @@ class Daemon:
     def start(self) -> "Daemon":
         assert BINARY, "INTERTIE_BIN is not set: run this through tests/e2e/run BINARY"
         self.lines, self.port = [], 0
-        self.process = subprocess.Popen([*self._before, BINARY, "serve"], env=self.home.environment(self._environment),
+        handed = tuple(s.fileno() for s in self._hand_over)
+        before = [*self._before, *([sys.executable, "-c", HAND_OVER, *map(str, handed)] if handed else [])]
+        self.process = subprocess.Popen([*before, BINARY, "serve"], env=self.home.environment(self._environment),
+                                        pass_fds=handed,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         text=True,
                                         errors="replace", cwd=self.home.root)

@@ -117,8 +117,9 @@ def json_answer(document, status: int = 200, headers: dict[str, str] | None = No
     return whole(status, json.dumps(document).encode(), headers=headers)
 
 
-def error(status: int, message: str = "scripted failure", type: str = "invalid_request_error", code: str | None = None,
+def error(status: int, message: str = "scripted failure", type: str | None = None, code: str | None = None,
           param: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+    type = type or ("server_error" if status >= 500 else "rate_limit_error" if status == 429 else "invalid_request_error")
     return json_answer({"error": {"message": message, "type": type, "param": param, "code": code}}, status, headers)
 
 
