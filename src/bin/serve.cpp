@@ -160,7 +160,7 @@ void reload(gateway::State& state, const Options& options) {
   config->server.port = old->server.port;
   config->server.address = old->server.address;
   state.apply(std::move(*config));
-  log::info("configuration reloaded, policy {}", state.config()->policy.digest);
+  log::info("configuration reloaded, policy {}", state.config()->policy.digest());
 }
 
 std::unique_ptr<ledger::Ledger> open_ledger(const config::Config& config) {

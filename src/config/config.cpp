@@ -157,7 +157,9 @@ Result<Config> parse_config(std::string_view text, std::string_view file_name, c
   if (!reader.ok()) return std::unexpected(reader.take());
   config.local.state_dir = config.paths.state_dir;
   config.local.runtime_dir = config.paths.runtime_dir;
-  config.policy.digest = digest_of(policy_text(config.policy));
+  config.policy.digest = [text = std::make_shared<const std::string>(policy_text(config.policy))] {
+    return digest_of(*text);
+  };
   return config;
 }
 

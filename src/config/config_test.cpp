@@ -41,7 +41,7 @@ TEST(Config, DefaultsAreTheDocumentedOnes) {
   EXPECT_FALSE(c.policy.paid);
   EXPECT_EQ(c.policy.furthest, Place::Cloud);
   EXPECT_EQ(c.policy.small_tokens, 2000U);
-  EXPECT_EQ(c.policy.digest.size(), 16U);
+  EXPECT_EQ(c.policy.digest().size(), 16U);
   EXPECT_EQ(c.local.keep_alive, seconds{600});
   EXPECT_EQ(c.local.queue_length, 64U);
   EXPECT_TRUE(c.local.import_ollama);
@@ -279,12 +279,12 @@ TEST(Config, TheSampleReadsAsItIsAndWithEveryLineTurnedOn) {
   }
   auto config = parsed(on);
   EXPECT_EQ(config.providers.size(), 2U);
-  EXPECT_EQ(config.policy.digest, parsed("").policy.digest) << "the sample shows the defaults";
+  EXPECT_EQ(config.policy.digest(), parsed("").policy.digest()) << "the sample shows the defaults";
 }
 
 TEST(Config, ThePolicyTextIsTheDefaultPolicy) {
-  EXPECT_EQ(parsed(route::default_policy_text()).policy.digest, parsed("").policy.digest);
-  EXPECT_NE(parsed("[policy]\npaid=true\n").policy.digest, parsed("").policy.digest);
+  EXPECT_EQ(parsed(route::default_policy_text()).policy.digest(), parsed("").policy.digest());
+  EXPECT_NE(parsed("[policy]\npaid=true\n").policy.digest(), parsed("").policy.digest());
 }
 
 TEST(Config, DepthIsBounded) {

@@ -77,7 +77,7 @@ std::string policy_text(const route::Policy& policy) {
 
 std::string show_config(const Config& c) {
   std::string out = fmt::format("# from {}\n# receipts: {}\n# policy digest: {}\n\n", c.paths.config_file,
-                                c.paths.receipts_file, c.policy.digest);
+                                c.paths.receipts_file, c.policy.digest());
   auto line = std::back_inserter(out);
   bool six = c.server.address.find(':') != std::string::npos;
   fmt::format_to(line,

@@ -17,6 +17,6 @@ struct CallId {
 };
 CallId make_call_id(WallTime now); // thread-safe
 WallTime time_of(CallId id);
-std::string to_string(CallId id); // 13 characters
+std::string to_string(CallId id);                      // 13 characters
 std::optional<CallId> parse_call_id(std::string_view); // accepts lower case, O for 0, I and L for 1
 } // namespace intertie

@@ -190,7 +190,7 @@ struct Told {
   }
   ledger::Story operator()() {
     p.signals.wish = route::parse_model_name(story.asked_model, p.catalogue->provider_names());
-    story.policy_digest = p.policy->digest.substr(0, 16);
+    story.policy_digest = p.policy->digest();
     for (auto& one : tried)
       story.legs.push_back({one.leg->model->provider, one.leg->model->name, one.leg->model->place,
                             std::string(route::to_string(one.leg->why)), std::string(one.failure),
@@ -372,7 +372,8 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   p.receipt.total_us = micros_between(call.started, services.clock.now());
   services.metrics.ended();
   services.metrics.count(p.receipt, outcome, answered_at(p));
-  if (services.ledger != nullptr) post(std::move(p), ask, asked, outcome, failure ? facts(failure->kind).status : 200, services);
+  if (services.ledger != nullptr)
+    post(std::move(p), ask, asked, outcome, failure ? facts(failure->kind).status : 200, services);
 }
 
 } // namespace intertie::engine

@@ -104,7 +104,7 @@ Task<void> status(Gateway& gateway, net::Exchange& exchange) {
   o.add("version", INTERTIE_VERSION);
   o.add("uptime_seconds", std::int64_t{std::chrono::duration_cast<seconds>(now - state.started()).count()});
   o.add("in_flight", state.metrics().in_flight()).add("paid_places", state.config()->policy.paid);
-  o.add("policy", state.config()->policy.digest).add("receipts", state.ledger() != nullptr);
+  o.add("policy", state.config()->policy.digest()).add("receipts", state.ledger() != nullptr);
   o.raw("local_models", models.str()).raw("providers", providers.str());
   (void)co_await exchange.respond(200, kJson, {}, o.str());
 }

@@ -74,8 +74,8 @@ Task<void> chat_completions(Gateway& gateway, net::Exchange& exchange) {
   exchange.watch(call.cancellation);
   net::Worker::Watched watched(gateway.worker(), call);
   ChatReply reply(exchange, *ask, state.clock());
-  co_await engine::serve(call, *ask, {"chat.completions", call.caller, *hints, config->server.keepalive_after},
-                         reply, gateway.opener(), gateway.services());
+  co_await engine::serve(call, *ask, {"chat.completions", call.caller, *hints, config->server.keepalive_after}, reply,
+                         gateway.opener(), gateway.services());
 }
 
 Task<void> list_models(Gateway& gateway, net::Exchange& exchange) {

@@ -62,12 +62,12 @@ Task<Result<std::unique_ptr<provider::LocalSlot>>> acquire(local::Engines* engin
 
 Task<void> wrong_method(net::Exchange& exchange, const Route& route) {
   std::array allow{net::Header{"Allow", route.method}};
-  Failure failure{.kind = FailureKind::BadRequest,
-                  .fault = Fault::Client,
-                  .message = fmt::format("{} takes {}, not {}", route.path, route.method,
-                                         exchange.method().substr(0, 20)),
-                  .code = "method_not_allowed",
-                  .param = {}};
+  Failure failure{
+      .kind = FailureKind::BadRequest,
+      .fault = Fault::Client,
+      .message = fmt::format("{} takes {}, not {}", route.path, route.method, exchange.method().substr(0, 20)),
+      .code = "method_not_allowed",
+      .param = {}};
   (void)co_await exchange.respond(405, "application/json", allow, wire::render_chat_failure(failure));
 }
 

@@ -72,10 +72,10 @@ class Ledger::Impl {
   }
 
  private:
-  static constexpr std::size_t kRing = 8192;      // receipts; 1 MB when full, which is when to be loud
+  static constexpr std::size_t kRing = 8192;       // receipts; 1 MB when full, which is when to be loud
   static constexpr std::size_t kEarly = kRing / 2; // don't wait for the flush interval's end
   static constexpr std::size_t kUntold = 64;
-  static constexpr int kTries = 3;           // against another program's lock on the file
+  static constexpr int kTries = 3; // against another program's lock on the file
   static constexpr seconds kLogEvery{60};
 
   void write_until_stopped() {
@@ -100,7 +100,8 @@ class Ledger::Impl {
       auto written = write(batch, untold, dropped);
       auto size = batch.size();
       untold.clear();
-      if (batch.capacity() > 4 * size) std::vector<Receipt>().swap(batch); // a lull: what the last burst needed is given back
+      if (batch.capacity() > 4 * size)
+        std::vector<Receipt>().swap(batch); // a lull: what the last burst needed is given back
       batch.clear();
       lock.lock();
       counters_.written += written;
@@ -154,7 +155,7 @@ class Ledger::Impl {
   std::condition_variable wake_, settled_;
   std::vector<Receipt> pending_;
   std::vector<Receipt> untold_; // dropped ones whose Story others may need
-  std::size_t oldest_ = 0; // where the ring begins once it is full
+  std::size_t oldest_ = 0;      // where the ring begins once it is full
   Counters counters_{};
   int flushing_ = 0;
   bool idle_ = false;

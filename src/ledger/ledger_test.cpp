@@ -226,10 +226,10 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
     EXPECT_EQ(
         receipt_json(file, "03ABCDEFGHJKM").value_or("none"),
         R"({"id":"03ABCDEFGHJKM","at":"2024-06-14T05:14:04.478Z","endpoint":"e","caller":"c","asked_model":"auto","provider":"p","model":"m","place":"edge",)"
-            R"("stream":true,"outcome":"failed","status":502,"data_class":"C2","findings":["EMAIL×2"],)"
-            R"("prompt_tokens":1,"completion_tokens":2,"cached_tokens":3,"tokens_measured":true,"micro_usd":null,)"
-            R"("decide_us":4,"first_token_us":5,"total_us":6,"policy":"d","legs":[{"why":"named","total_us":9}],)"
-            R"("judged":[{"code":"policy_block"}],"counterfactuals":["if"]})");
+        R"("stream":true,"outcome":"failed","status":502,"data_class":"C2","findings":["EMAIL×2"],)"
+        R"("prompt_tokens":1,"completion_tokens":2,"cached_tokens":3,"tokens_measured":true,"micro_usd":null,)"
+        R"("decide_us":4,"first_token_us":5,"total_us":6,"policy":"d","legs":[{"why":"named","total_us":9}],)"
+        R"("judged":[{"code":"policy_block"}],"counterfactuals":["if"]})");
     EXPECT_NE(receipt_json(file, "03ABCDEFGHJKN")->find(R"("outcome":"refused","status":403,"data_class":null)"),
               std::string::npos);
   }
@@ -284,12 +284,14 @@ TEST_F(LedgerTest, NoColumnHoldsContent) {
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
   auto columns = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('receipts')");
   ASSERT_TRUE(columns->step().value());
-  EXPECT_EQ(columns->text(0), "id prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us "
-                              "first_token_us total_us leg_times story");
+  EXPECT_EQ(columns->text(0),
+            "id prompt_tokens completion_tokens cached_tokens measured micro_usd decide_us "
+            "first_token_us total_us leg_times story");
   auto words = database->prepare("SELECT group_concat(name, ' ') FROM pragma_table_info('stories')");
   ASSERT_TRUE(words->step().value());
-  EXPECT_EQ(words->text(0), "key endpoint caller asked_model provider model place stream outcome status data_class "
-                            "findings policy legs judged counterfactuals"); // codes, numbers and configured names
+  EXPECT_EQ(words->text(0),
+            "key endpoint caller asked_model provider model place stream outcome status data_class "
+            "findings policy legs judged counterfactuals"); // codes, numbers and configured names
 }
 
 TEST(Prices, TheFileInShareIsTheOneBuiltIn) {

@@ -29,7 +29,8 @@ constexpr std::array<store::Migration, 2> kSchema{{
     // the numbers that their 13 letters stand for (and hold the time). Old legs keep the times they were written with.
     {"CREATE TABLE stories("
      "key INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, caller TEXT NOT NULL, asked_model TEXT NOT NULL, provider TEXT, "
-     "model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, data_class TEXT, "
+     "model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, data_class "
+     "TEXT, "
      "findings TEXT NOT NULL, policy TEXT NOT NULL, legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT "
      "NULL);"
      "CREATE TABLE numbered("
@@ -42,14 +43,14 @@ constexpr std::array<store::Migration, 2> kSchema{{
      "FROM digits WHERE at < 13) SELECT text, number FROM digits WHERE at = 13;"
      "INSERT INTO numbered SELECT number, prompt_tokens, completion_tokens, cached_tokens, measured, micro_usd, "
      "decide_us, first_token_us, total_us, NULL, number FROM receipts JOIN ids ON text = id;"
-     "INSERT INTO stories SELECT number, endpoint, caller, asked_model, provider, model, place, stream, outcome, status, "
+     "INSERT INTO stories SELECT number, endpoint, caller, asked_model, provider, model, place, stream, outcome, "
+     "status, "
      "data_class, findings, policy, legs, coalesce(judged, '[]'), coalesce(counterfactuals, '[]') FROM receipts "
      "JOIN ids ON text = id LEFT JOIN explanations ON key = explanation;"
      "DROP TABLE ids; DROP TABLE receipts; DROP TABLE explanations; ALTER TABLE numbered RENAME TO receipts;"},
 }};
 
-constexpr std::string_view kInsert =
-    "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)";
+constexpr std::string_view kInsert = "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)";
 constexpr std::string_view kInsertStory =
     "INSERT OR IGNORE INTO stories VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 

@@ -63,7 +63,7 @@ class Reply::Impl {
 
  private:
   std::optional<Result<bool>> judge_head();
-  Result<std::string_view> take();               // decodes what is in `in_`; empty: needs more, or done_
+  Result<std::string_view> take(); // decodes what is in `in_`; empty: needs more, or done_
   enum class Came : std::uint8_t { Bytes, Nothing, End };
   bool must_wait();
   TimePoint deadline(milliseconds allowed) const;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,9 @@ struct Policy {
   std::uint32_t small_tokens = 2000; // rule 2: a prompt this short is a small task and stays on the device
   int high_end_quality = 0;          // rule 4: used only with `auto:best`, or when nothing nearer fits
   std::vector<std::string> prefer;   // provider names, nearest wish first; breaks ties only
-  std::string digest;                // sha256 of the policy's source, 16 hex digits; stamped on Receipts
+  // sha256 of the policy's source, 16 hex digits; stamped on Receipts. Made when it is asked for: a daemon that has nothing
+  // to do doesn't load a hash library.
+  std::function<std::string()> digest = [] { return std::string{}; };
 };
 
 // The shipped policy file, as text that a person reads: the four rules, in order.

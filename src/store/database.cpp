@@ -15,9 +15,7 @@ namespace {
 constexpr int kBusyTimeoutMs = 2000;
 
 // Each allocation would take a lock to be counted; nobody asks for the count. Before the first open of the process.
-void without_statistics() {
-  [[maybe_unused]] static const int kDone = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-}
+void without_statistics() { [[maybe_unused]] static const int kDone = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
 
 Failure failure_of(int code, std::string_view message, std::string_view file) {
   using enum FailureKind;
