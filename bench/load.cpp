@@ -1,10 +1,11 @@
 // Load client with exact nanosecond records.
 //   bench_load PORT [--connections N] [--seconds S] [--warm S] [--body BYTES] [--model NAME]
-//              [--stream --chunks N --pace USEC] [--rate R] [--hold idle|streams]
+//              [--stream --chunks N --pace USEC] [--rate R] [--hold idle|streams] [--vary]
 // Closed loop (default): each connection sends the next request when the last answer is whole. --rate: open loop, R
 // requests per second on a fixed timetable whatever the server does; latency counts from the time on the table, so a
 // stall shows in every request that it delayed. --hold: open N idle connections (after one request each) or N live
-// streams, print "ready", keep them until stdin closes. Result: one line of JSON, times in microseconds.
+// streams, print "ready", keep them until stdin closes. --vary: no two requests alike (max_completion_tokens counts up), so
+// that nothing which is remembered of one helps the next. Result: one line of JSON, times in microseconds.
 // One thread, epoll, loopback only. Every answer is checked; one that is wrong counts as an error.
 #include <algorithm>
 #include <csignal>
@@ -23,7 +24,7 @@ struct Options {
   double seconds = 1, warm = 0.1, rate = 0;
   std::size_t body = 2304;
   std::string model = "auto", hold;
-  bool stream = false;
+  bool stream = false, vary = false;
   int chunks = 64, pace = 0;
 };
 
@@ -33,7 +34,7 @@ std::string make_body(const Options& options) {
                      "assistant who answers in short sentences.\"},{\"role\":\"user\",\"content\":\"";
   if (options.stream)
     text += "chunks=" + std::to_string(options.chunks) + " pace=" + std::to_string(options.pace) + " ";
-  std::string end = "\"}],\"temperature\":0.7,\"top_p\":0.95,\"max_completion_tokens\":512";
+  std::string end = "\"}],\"temperature\":0.7,\"top_p\":0.95,\"max_completion_tokens\":10512";
   end += options.stream ? ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" : "}";
   constexpr std::string_view kWords =
       "Explain how the tide follows the moon and why the second bulge is on the far side. ";
@@ -149,6 +150,7 @@ class Load {
   explicit Load(Options options)
       : options_(std::move(options)),
         request_(make_request(options_)),
+        varied_at_(request_.find("_tokens\":") + 9),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
         connections_(static_cast<std::size_t>(options_.connections)) {
     records_.latency.reserve(1 << 20);
@@ -209,7 +211,18 @@ class Load {
     connection.first = 0;
     connection.busy = true;
     ++busy_;
+    if (options_.vary) vary();
     if (!send_all(connection.fd, request_)) fault("could not send", connection);
+  }
+
+  void vary() { // 10000 … 99999, over and over
+    for (auto at = varied_at_ + 5; at-- > varied_at_;) {
+      if (request_[at] != '9') {
+        ++request_[at];
+        return;
+      }
+      request_[at] = at == varied_at_ ? '1' : '0';
+    }
   }
 
   void fault(const char* what, Connection& connection) {
@@ -286,6 +299,7 @@ class Load {
 
   Options options_;
   std::string request_;
+  std::size_t varied_at_; // five digits
   int epoll_;
   std::vector<Connection> connections_;
   std::deque<Nanos> waiting_;
@@ -301,8 +315,8 @@ std::optional<Options> read_options(int argc, char** argv) {
   options.port = std::atoi(argv[1]);
   for (int i = 2; i < argc; ++i) {
     std::string_view name = argv[i];
-    if (name == "--stream") {
-      options.stream = true;
+    if (name == "--stream" || name == "--vary") {
+      (name == "--vary" ? options.vary : options.stream) = true;
       continue;
     }
     if (i + 1 == argc) return std::nullopt;

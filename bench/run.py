@@ -306,6 +306,14 @@ def cpu_rows(field: Field, report: Report, count: int, seconds: float) -> None:
     report.row("requests/s per core, c=64", ratio, f"{ours:.0f} / {theirs:.0f} per CPU second; seen by the client: {seen:.2f}×")
 
 
+def varied_line(field: Field, report: Report, count: int, seconds: float) -> None:
+    """A burst of like requests shares its story in the ledger; here each brings one of its own. Said, not judged."""
+    core, both = field.pin_split(), [field.nginx, field.candidate]
+    results = rounds(field, both, count, ["--connections", 8, "--vary", "--seconds", seconds, "--warm", 0.1], core)
+    ratio, ours, theirs = ratio_of(results, *both, lambda r: r["cpu"] / r["total"] * 1e6)
+    report.say(f"  {'  no two requests alike, c=8':<34} {ratio:8.2f} ×                     {ours:.1f} / {theirs:.1f} µs")
+
+
 def stream_rows(field: Field, report: Report, count: int, seconds: float) -> None:
     both = [field.nginx, field.candidate]
     first = ["--stream", "--chunks", 3, "--pace", 200, "--warm", 0.05, "--seconds"]
@@ -478,6 +486,7 @@ def measure(options, directory: pathlib.Path, report: Report) -> str:
         report.say("  candidate against nginx              value      limit    verdict   candidate / nginx")
         latency_rows(field, report, count, seconds)
         cpu_rows(field, report, count, seconds)
+        varied_line(field, report, 3, seconds)
         stream_rows(field, report, count, seconds)
         memory_rows(field, report, 10 if full else 3, 1000 if full else 600)
         if full:

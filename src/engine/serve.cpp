@@ -315,10 +315,10 @@ std::optional<Place> answered_at(const Passage& p) {
   return p.tried.back().leg->model->place;
 }
 
-void post(Passage&& p, const Ask& ask, const Asked& asked, ledger::Outcome outcome, int status, Services& services) {
+void post(Passage&& p, const Ask& ask, const Asked& asked, ledger::Outcome outcome, int status, Services& services,
+          TimePoint now) {
   constexpr seconds kTellAgain{1};
   auto key = story_key(p, ask, asked, outcome, status);
-  auto now = p.decided;
   auto& told = services.told[key % services.told.size()];
   auto receipt = std::move(p.receipt);
   receipt.story_key = key;
@@ -369,11 +369,12 @@ Task<void> serve(Call& call, const Ask& ask, Asked asked, Reply& reply, provider
   }
 
   // On every way out, one Receipt. Its Story is written on the ledger's thread.
-  p.receipt.total_us = micros_between(call.started, services.clock.now());
+  auto now = services.clock.now();
+  p.receipt.total_us = micros_between(call.started, now);
   services.metrics.ended();
   services.metrics.count(p.receipt, outcome, answered_at(p));
   if (services.ledger != nullptr)
-    post(std::move(p), ask, asked, outcome, failure ? facts(failure->kind).status : 200, services);
+    post(std::move(p), ask, asked, outcome, failure ? facts(failure->kind).status : 200, services, now);
 }
 
 } // namespace intertie::engine

@@ -114,8 +114,10 @@ class Ledger::Impl {
   std::size_t write(std::vector<Receipt>& batch, std::vector<Receipt>& untold, std::uint64_t dropped) {
     std::size_t written = 0;
     auto result = write_rows(batch, untold, written);
-    if (!result)
+    if (!result) {
+      rows_.forget();
       complain(fmt::format("{} receipts could not be written: {}", batch.size() - written, result.error().message));
+    }
     if (dropped > dropped_told_) {
       complain(
           fmt::format("{} receipts were dropped: they come faster than the disk takes them", dropped - dropped_told_));
@@ -124,11 +126,10 @@ class Ledger::Impl {
     return written;
   }
   Result<> write_rows(std::vector<Receipt>& batch, std::vector<Receipt>& untold, std::size_t& written) {
-    rows_.forget();
     TRY(auto transaction, begin_patiently());
     std::size_t rows = 0;
     std::optional<Failure> first;
-    for (auto& lost : untold) TRY_VOID(rows_.tell(lost.story_key, lost.tell));
+    for (auto& lost : untold) TRY_VOID(rows_.tell(lost));
     for (auto& receipt : batch) {
       if (auto result = rows_.insert(receipt); result) ++rows;
       else if (!first) first = std::move(result).error();

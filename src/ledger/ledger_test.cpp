@@ -235,6 +235,26 @@ TEST_F(LedgerTest, MigratesFromEveryOlderSchema) {
   }
 }
 
+// More Stories than the writer remembers at once: none is told twice while its last telling is still fresh.
+TEST_F(LedgerTest, ManyDifferentStories) {
+  auto ledger = open();
+  for (std::uint64_t n = 0; n < 6000; ++n) {
+    auto r = receipt(spread(1) + n);
+    r.story_key = 1000 + n / 2;
+    if (n % 2 == 1) r.tell = nullptr;
+    ledger->post(std::move(r));
+    if (n % 1000 == 0) ledger->flush();
+  }
+  ledger->flush();
+  auto database = store::Database::open(file_, store::Mode::ReadOnly);
+  auto count = database->prepare("SELECT count(*) FROM stories UNION ALL SELECT count(*) FROM receipts JOIN stories ON "
+                                 "key = story");
+  ASSERT_TRUE(count->step().value());
+  EXPECT_EQ(count->integer(0), 3000);
+  ASSERT_TRUE(count->step().value());
+  EXPECT_EQ(count->integer(0), 6000);
+}
+
 // A receipt that a full ring drops may be the one that had the Story of others.
 TEST_F(LedgerTest, ALostReceiptsStoryIsKept) {
   auto ledger = open();
@@ -273,9 +293,11 @@ TEST_F(LedgerTest, AlikeReceiptsShareOneStory) {
   ASSERT_EQ(rows->size(), 6U);
   for (const auto& row : *rows) EXPECT_NE(row.find("number 2 in line"), std::string::npos) << row;
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
-  auto count = database->prepare("SELECT count(*) FROM stories");
-  ASSERT_TRUE(count->step().value());
-  EXPECT_EQ(count->integer(0), 2);
+  auto stories = database->prepare("SELECT count(*), min(key), max(key) FROM stories"); // keyed by who told them
+  ASSERT_TRUE(stories->step().value());
+  EXPECT_EQ(stories->integer(0), 2);
+  EXPECT_EQ(stories->integer(1), static_cast<std::int64_t>(spread(1)));
+  EXPECT_EQ(stories->integer(2), static_cast<std::int64_t>(spread(1) + 4));
 }
 
 // The columns are an allow-list: a receipt has no field that could hold a prompt, an answer or a matched text.

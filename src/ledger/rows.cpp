@@ -52,7 +52,7 @@ constexpr std::array<store::Migration, 2> kSchema{{
 
 constexpr std::string_view kInsert = "INSERT OR REPLACE INTO receipts VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)";
 constexpr std::string_view kInsertStory =
-    "INSERT OR IGNORE INTO stories VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+    "INSERT OR REPLACE INTO stories VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
 
 std::string array_of(const std::vector<std::string>& texts) {
   json::Array array;
@@ -139,11 +139,29 @@ Result<Writer> Writer::open(store::Database& database) {
   return Writer(std::move(row), std::move(story));
 }
 
-Result<> Writer::tell(std::uint64_t key, Tell& tell) {
-  auto s = tell();
+const CallId* Writer::find(std::uint64_t key) const {
+  for (const auto* stories : {&known_, &before_})
+    if (auto at = stories->find(key); at != stories->end()) return &at->second;
+  return nullptr;
+}
+
+void Writer::forget() {
+  known_.clear();
+  before_.clear();
+}
+
+Result<> Writer::tell(Receipt& r) {
+  TRY_VOID(write(r.id, r.tell()));
+  if (r.story_key == 0) return {};
+  if (known_.size() >= kGeneration) before_ = std::exchange(known_, {});
+  known_[r.story_key] = r.id;
+  return {};
+}
+
+Result<> Writer::write(CallId id, Story s) {
   const LegTried* last = s.legs.empty() ? nullptr : &s.legs.back();
   auto& row = story_;
-  row.bind(1, static_cast<std::int64_t>(key)).bind(2, s.endpoint).bind(3, s.caller).bind(4, s.asked_model);
+  row.bind(1, static_cast<std::int64_t>(id.value)).bind(2, s.endpoint).bind(3, s.caller).bind(4, s.asked_model);
   if (last != nullptr) row.bind(5, last->provider).bind(6, last->model).bind(7, to_string(last->place));
   else row.bind_null(5).bind_null(6).bind_null(7);
   row.bind(8, std::int64_t{s.stream}).bind(9, to_string(s.outcome)).bind(10, std::int64_t{s.status});
@@ -155,12 +173,9 @@ Result<> Writer::tell(std::uint64_t key, Tell& tell) {
 }
 
 Result<> Writer::insert(Receipt& r) {
-  auto key = r.story_key != 0 ? r.story_key : r.id.value;
-  auto& known = known_[key % kKnown];
-  if (r.tell && known != key) {
-    TRY_VOID(tell(key, r.tell));
-    known = key;
-  }
+  const CallId* known = r.story_key != 0 ? find(r.story_key) : nullptr;
+  auto story = known != nullptr ? *known : r.id;
+  if (known == nullptr && r.tell) TRY_VOID(tell(r));
   auto& row = row_;
   row.bind(1, static_cast<std::int64_t>(r.id.value));
   row.bind(2, std::int64_t{r.usage.prompt_tokens}).bind(3, std::int64_t{r.usage.completion_tokens});
@@ -170,7 +185,7 @@ Result<> Writer::insert(Receipt& r) {
   row.bind(7, std::int64_t{r.decide_us}).bind(8, std::int64_t{r.first_token_us}).bind(9, std::int64_t{r.total_us});
   if (r.leg_times.empty()) row.bind_null(10);
   else row.bind(10, text_of(r.leg_times));
-  row.bind(11, static_cast<std::int64_t>(key));
+  row.bind(11, static_cast<std::int64_t>(story.value));
   return row.run();
 }
 
