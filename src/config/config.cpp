@@ -5,6 +5,9 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -75,6 +78,19 @@ void check_preferred(Reader& reader, const toml::table& root, const Config& conf
     if (const auto* node = root["policy"]["prefer"].node()) reader.wrong(node->source(), message);
     else reader.wrong_variable("INTERTIE_POLICY_PREFER", message);
   }
+}
+// Made once, by whoever asks first.
+std::function<std::string()> lazy_digest(std::string text) {
+  struct Lazy {
+    std::string text, digest{};
+    std::once_flag made{};
+  };
+  auto lazy = std::make_shared<Lazy>();
+  lazy->text = std::move(text);
+  return [lazy] {
+    std::call_once(lazy->made, [&] { lazy->digest = digest_of(lazy->text); });
+    return lazy->digest;
+  };
 }
 } // namespace
 
@@ -157,9 +173,7 @@ Result<Config> parse_config(std::string_view text, std::string_view file_name, c
   if (!reader.ok()) return std::unexpected(reader.take());
   config.local.state_dir = config.paths.state_dir;
   config.local.runtime_dir = config.paths.runtime_dir;
-  config.policy.digest = [text = std::make_shared<const std::string>(policy_text(config.policy))] {
-    return digest_of(*text);
-  };
+  config.policy.digest = lazy_digest(policy_text(config.policy));
   return config;
 }
 
