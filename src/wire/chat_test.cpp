@@ -92,6 +92,28 @@ TEST(Splice, ChangesOnlyWhatItIsTold) {
             "89c");
 }
 
+TEST(ReadChatEvents, TellsKeysFromWhatLooksLikeThem) {
+  auto pieces_of = [](std::string_view choice) {
+    std::string event = "data: {\"choices\":[" + std::string(choice) + "]}\n\n";
+    Delta delta;
+    EXPECT_TRUE(read_chat_events(event, delta)) << choice;
+    return std::pair(delta.pieces, delta.finished);
+  };
+  using Pair = std::pair<std::uint32_t, bool>;
+  EXPECT_EQ(pieces_of(R"({"delta":{"content":"a"}})"), Pair(1, false));
+  EXPECT_EQ(pieces_of(R"({"delta" : { "content" : "a"}})"), Pair(1, false));
+  EXPECT_EQ(pieces_of(R"({"delta":{"content":""},"finish_reason":null})"), Pair(0, false));
+  EXPECT_EQ(pieces_of(R"({"delta":{"content":null},"finish_reason":"stop"})"), Pair(0, true));
+  EXPECT_EQ(pieces_of(R"({"delta":{"tool_calls":[{"function":{"arguments":"{\"a"}}]}})"), Pair(1, false));
+  EXPECT_EQ(pieces_of(R"({"delta":{"role":"say \"finish_reason\":\"stop\" and \"usage\":{}"}})"), Pair(0, false));
+  EXPECT_EQ(pieces_of(R"({"delta":{"role":"ends in backslashes \\\\"},"finish_reason":"length"})"), Pair(0, true));
+  EXPECT_EQ(pieces_of(R"({"delta":{"role":"escaped quote \\\""},"finish_reason":"length"})"), Pair(0, true));
+  EXPECT_EQ(pieces_of(R"({"delta":{"":"","reasoning_content":"hm"}})"), Pair(1, false));
+  Delta delta;
+  ASSERT_TRUE(read_chat_events("data: {\"choices\":[],\"x_groq\":{\"usage\":{\"prompt_tokens\":7}}}\n\n", delta));
+  EXPECT_EQ(delta.usage.value_or(Usage{}).prompt_tokens, 7U);
+}
+
 TEST(ChatAggregator, RoundTripsWithEvents) {
   Body body(
       R"({"id":"c","object":"chat.completion","created":5,"model":"m","choices":[{"index":0,"message":{"role":"assistant",)"

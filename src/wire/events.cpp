@@ -3,25 +3,51 @@
 #include "core/text.hpp"
 #include "wire/answer.hpp"
 #include "wire/chat.hpp"
-#include "wire/markers.hpp"
 #include "wire/sse.hpp"
 
 namespace intertie::wire {
 namespace {
-// Something to parse for? Plain text chunks end here, after a few memmem.
-bool marked(std::string_view json) {
-  return has_value(json, "\"finish_reason\"") || has_value(json, "\"usage\"") || has_value(json, "\"error\"") ||
-         has_value(json, "\"timings\"") || has_value(json, "\"prompt_progress\"");
+// What an event is worth reading for, without a parse.
+struct Marks {
+  bool facts = false; // a finish_reason, usage, an error, timings, progress: to be parsed for
+  bool text = false;  // text for the client: counted for the estimate when no usage comes
+};
+void mark(std::string_view key, std::string_view value, Marks& marks) {
+  bool text = value.front() == '"' && !value.starts_with("\"\"");
+  bool given = !value.starts_with("null");
+  switch (key.size()) {
+    case 5: marks.facts |= given && (key == "usage" || key == "error"); break;
+    case 7:
+      marks.facts |= given && key == "timings";
+      marks.text |= text && (key == "content" || key == "refusal");
+      break;
+    case 9: marks.text |= text && (key == "arguments" || key == "reasoning"); break;
+    case 13: marks.facts |= given && key == "finish_reason"; break;
+    case 15: marks.facts |= given && key == "prompt_progress"; break;
+    case 17: marks.text |= text && key == "reasoning_content"; break;
+    default: break;
+  }
 }
 
-// Text for the client, for the estimate when no usage comes; good enough without a parse.
-bool has_text(std::string_view json) {
-  for (std::string_view key :
-       {"\"content\"", "\"reasoning_content\"", "\"arguments\"", "\"reasoning\"", "\"refusal\""}) {
-    auto value = after_key(json, key);
-    if (value.starts_with('"') && !value.starts_with("\"\"")) return true;
+// One walk over the strings, at any depth; in bytes that are no JSON it finds whatever it finds.
+Marks marks_of(std::string_view json) {
+  constexpr std::string_view kBlanks = " \t\r\n";
+  Marks marks;
+  for (std::size_t open = json.find('"'); open != std::string_view::npos;) {
+    auto close = json.find('"', open + 1);
+    while (close != std::string_view::npos) { // an even number of backslashes before it, or it is escaped
+      auto last = json.find_last_not_of('\\', close - 1);
+      if ((close - 1 - last) % 2 == 0) break;
+      close = json.find('"', close + 1);
+    }
+    if (close == std::string_view::npos) break;
+    auto colon = json.find_first_not_of(kBlanks, close + 1);
+    if (colon != std::string_view::npos && json[colon] == ':')
+      if (auto value = json.find_first_not_of(kBlanks, colon + 1); value != std::string_view::npos)
+        mark(json.substr(open + 1, close - open - 1), json.substr(value), marks);
+    open = json.find('"', close + 1);
   }
-  return false;
+  return marks;
 }
 
 bool finish_in(dom::object event) {
@@ -38,9 +64,9 @@ Result<> read_event(std::string_view json, Delta& delta, bool& progress) {
   progress = false;
   if (!json.starts_with('{') || text::trim(json).back() != '}')
     return broken_answer("the provider sent a stream event that is not a JSON object");
-  bool text = has_text(json);
+  auto [facts, text] = marks_of(json);
   if (text) ++delta.pieces;
-  if (!marked(json)) return {};
+  if (!facts) return {};
   TRY(auto event, parse_object(json));
   if (auto failure = error_in(event, json)) return std::unexpected(std::move(*failure));
   read_facts(event, delta);
