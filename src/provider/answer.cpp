@@ -64,7 +64,7 @@ class EventSource final : public Source<Delta> {
     if (slot_ && delta.timings) slot_->finished(*delta.timings);
     delta.last = done_;
     if (calls_) { TRY(delta.raw, calls_->rewrite(delta.raw)); }
-    if (repair_) delta.raw = repair_->put_right(delta.raw, finished_);
+    if (repair_) delta.raw = repair_->put_right(delta.raw, finished_ || !delta.last); // nothing to add before [DONE]
     if (slot_ || drop_usage_) {
       delta.raw = wire::client_events(delta.raw, drop_usage_, kept_);
       if (delta.raw.empty()) delta.shape = DeltaShape::Progress;
