@@ -92,18 +92,22 @@ struct Socket::Core final : Swept {
     }
     if (read_.armed_) {
       pace = std::max(pace, read_.pace_);
-      if (read_.deadline_ <= now) read_.cancel(Wake::Timeout);
-      else if (waited_ && !probed_ && role_ == Role::Stream) probe();
+      bool late = read_.deadline_ <= now;
+      bool there = (late || waited_) && !probed_ && role_ == Role::Stream && probe();
+      if (late && !there) read_.cancel(Wake::Timeout);
       waited_ = true;
     }
     return pace;
   }
-  // The end of a stream that arrived together with its last bytes brings no edge of its own: look once per wait.
-  void probe() {
+  // The end of a stream that arrived together with its last bytes brings no edge of its own: look once per wait, and in any
+  // case before it is called too long.
+  bool probe() {
     probed_ = true;
     char byte;
     ssize_t got = ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (got >= 0 || (errno != EAGAIN && errno != EINTR)) read_.cancel(Wake::Ready);
+    bool there = got >= 0 || (errno != EAGAIN && errno != EINTR);
+    if (there) read_.cancel(Wake::Ready);
+    return there;
   }
 
   Worker::Core& worker_;
