@@ -16,7 +16,7 @@ bool bare(std::string_view key) {
   return !key.empty() && key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
                              std::string_view::npos;
 }
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') (out += '\\') += c;
@@ -28,12 +28,13 @@ std::string quoted(std::string_view text) {
 }
 std::string list_of(const std::vector<std::string>& words) {
   std::string out = "[";
-  for (const auto& word : words) out += (out.size() > 1 ? ", " : "") + quoted(word);
+  for (const auto& word : words) out += (out.size() > 1 ? ", " : "") + in_quotes(word);
   return out + "]";
 }
 std::string dotted(const KeyPath& path, std::size_t parts) {
   std::string out;
-  for (std::size_t i = 0; i < parts; ++i) out += (out.empty() ? "" : ".") + (bare(path[i]) ? path[i] : quoted(path[i]));
+  for (std::size_t i = 0; i < parts; ++i)
+    out += (out.empty() ? "" : ".") + (bare(path[i]) ? path[i] : in_quotes(path[i]));
   return out;
 }
 
@@ -260,7 +261,7 @@ std::vector<std::string> readings(std::string_view value) {
   auto whole = fmt::format("x = {}", trimmed);
   bool one_line = trimmed.find('\n') == std::string_view::npos && trimmed.find('#') == std::string_view::npos;
   if (!trimmed.empty() && one_line && toml::parse(whole)) out.emplace_back(trimmed);
-  out.push_back(quoted(value));
+  out.push_back(in_quotes(value));
   std::vector<std::string> words;
   for (auto word : text::split(value, ','))
     if (!text::trim(word).empty()) words.emplace_back(text::trim(word));

@@ -18,7 +18,7 @@ class Clock {
   virtual TimePoint now() const = 0; // monotonic
   virtual TimePoint coarse() const {
     return now();
-  }                                  // may lag some 10 ms: for deadlines of seconds, at a tenth of the cost
+  } // may lag some 10 ms: for deadlines of seconds, at a tenth of the cost
   virtual WallTime wall() const = 0; // UTC, for records that people read
 };
 

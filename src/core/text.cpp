@@ -61,7 +61,8 @@ std::string lower(std::string_view t) {
 }
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::ranges::equal(a, b, [](char x, char y) { return x == y || lower(x) == lower(y); });
+  return a.size() == b.size() &&
+         std::ranges::equal(a, b, [](char x, char y) { return x == y || lower(x) == lower(y); });
 }
 
 std::string percent_decode(std::string_view t) {

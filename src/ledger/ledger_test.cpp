@@ -247,8 +247,9 @@ TEST_F(LedgerTest, ManyDifferentStories) {
   }
   ledger->flush();
   auto database = store::Database::open(file_, store::Mode::ReadOnly);
-  auto count = database->prepare("SELECT count(*) FROM stories UNION ALL SELECT count(*) FROM receipts JOIN stories ON "
-                                 "key = story");
+  auto count = database->prepare(
+      "SELECT count(*) FROM stories UNION ALL SELECT count(*) FROM receipts JOIN stories ON "
+      "key = story");
   ASSERT_TRUE(count->step().value());
   EXPECT_EQ(count->integer(0), 3000);
   ASSERT_TRUE(count->step().value());
