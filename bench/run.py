@@ -452,11 +452,11 @@ def describe(field: Field, report: Report, form: str) -> str:
     commit = output(["git", "-C", ROOT, "describe", "--always", "--dirty=-changed", "--exclude=*"])
     cpu = re.search(r"model name\s*:\s*(.*)", read("/proc/cpuinfo"))
     system = re.search(r'PRETTY_NAME="(.*)"', read("/etc/os-release"))
-    candidate = field.options.candidate
+    candidate = os.path.relpath(field.options.candidate, ROOT) if field.candidate.name == "intertie" else field.candidate.name
     report.say(f"bench {form}, {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, commit {commit}")
     report.say(f"machine: {cpu[1] if cpu else platform.machine()}, {len(CORES)} cores; {system[1] if system else ''}, Linux {platform.release()}")
     report.say(f"yardstick: {output([field.nginx_binary, '-v'])}; candidate: {candidate}"
-               + (f" ({output([candidate, 'version'])})" if field.candidate.name == "intertie" else "")
+               + (f" ({output([field.options.candidate, 'version'])})" if field.candidate.name == "intertie" else "")
                + f"; model asked for: {field.model}")
     report.say(f"load average at the start: {' '.join(f'{x:.2f}' for x in os.getloadavg())}\n")
     return commit
