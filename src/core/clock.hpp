@@ -16,9 +16,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual TimePoint now() const = 0; // monotonic
-  virtual TimePoint coarse() const {
-    return now();
-  } // may lag some 10 ms: for deadlines of seconds, at a tenth of the cost
+  // May lag some 10 ms: for deadlines of seconds, at a tenth of the cost.
+  virtual TimePoint coarse() const { return now(); }
   virtual WallTime wall() const = 0; // UTC, for records that people read
 };
 

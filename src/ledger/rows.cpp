@@ -12,11 +12,9 @@
 namespace intertie::ledger {
 namespace {
 constexpr std::array<store::Migration, 2> kSchema{{
-    // 1: one row per request, in the order of its id, which is the order of time. Its explanation is a row of its own,
-    // shared by requests that were judged alike. Lists are JSON texts: they are only ever shown whole.
-    {"CREATE TABLE IF NOT EXISTS explanations("
-     "key INTEGER PRIMARY KEY, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL);"
-     "CREATE TABLE IF NOT EXISTS receipts("
+    // 1: one row per request, in the order of its id, which is the order of time. Lists are JSON texts: they are only ever
+    // shown whole.
+    {"CREATE TABLE IF NOT EXISTS receipts("
      "id TEXT NOT NULL PRIMARY KEY, at_ms INTEGER NOT NULL, endpoint TEXT NOT NULL, caller TEXT NOT NULL, "
      "asked_model TEXT NOT NULL, provider TEXT, model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT "
      "NULL, "
@@ -24,10 +22,13 @@ constexpr std::array<store::Migration, 2> kSchema{{
      "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, measured INTEGER NOT NULL, micro_usd "
      "INTEGER, "
      "decide_us INTEGER NOT NULL, first_token_us INTEGER NOT NULL, total_us INTEGER NOT NULL, policy TEXT NOT NULL, "
-     "legs TEXT NOT NULL, explanation INTEGER NOT NULL) WITHOUT ROWID;"},
+     "legs TEXT NOT NULL, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL) WITHOUT ROWID;"},
+    // (For an hour, development kept the explanations of version 1 in a table of their own.)
     // 2: a receipt is numbers, its words are a story that alike requests share: a sixth of the bytes to write. Ids are
     // the numbers that their 13 letters stand for (and hold the time). Old legs keep the times they were written with.
-    {"CREATE TABLE stories("
+    {"CREATE TABLE IF NOT EXISTS explanations("
+     "key INTEGER PRIMARY KEY, judged TEXT NOT NULL, counterfactuals TEXT NOT NULL);"
+     "CREATE TABLE stories("
      "key INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, caller TEXT NOT NULL, asked_model TEXT NOT NULL, provider TEXT, "
      "model TEXT, place TEXT, stream INTEGER NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, data_class "
      "TEXT, "
@@ -45,8 +46,15 @@ constexpr std::array<store::Migration, 2> kSchema{{
      "decide_us, first_token_us, total_us, NULL, number FROM receipts JOIN ids ON text = id;"
      "INSERT INTO stories SELECT number, endpoint, caller, asked_model, provider, model, place, stream, outcome, "
      "status, "
-     "data_class, findings, policy, legs, coalesce(judged, '[]'), coalesce(counterfactuals, '[]') FROM receipts "
-     "JOIN ids ON text = id LEFT JOIN explanations ON key = explanation;"
+     "data_class, findings, policy, legs, "
+     // A column that this version 1 lacks is found outside, in `missing`.
+     "coalesce((SELECT judged FROM receipts r WHERE r.id = text), (SELECT e.judged FROM explanations e WHERE e.key = "
+     "(SELECT explanation FROM receipts r WHERE r.id = text)), '[]'), "
+     "coalesce((SELECT counterfactuals FROM receipts r WHERE r.id = text), (SELECT e.counterfactuals FROM explanations "
+     "e "
+     "WHERE e.key = (SELECT explanation FROM receipts r WHERE r.id = text)), '[]') "
+     "FROM receipts JOIN ids ON text = id, (SELECT NULL AS judged, NULL AS counterfactuals, NULL AS explanation) "
+     "missing;"
      "DROP TABLE ids; DROP TABLE receipts; DROP TABLE explanations; ALTER TABLE numbered RENAME TO receipts;"},
 }};
 
@@ -109,8 +117,8 @@ std::vector<LegTimes> leg_times_of(std::string_view text) {
   return times;
 }
 
-// Puts each leg's times at the end of its object: the legs are objects of strings and nulls, so that a brace outside of
-// strings ends one. Legs from schema 1 hold their times already.
+// Puts each leg's times at the end of its object: a leg holds no other object, so that a brace outside of strings
+// ends one. Legs from schema 1 hold their times already.
 std::string legs_of(std::string legs, const std::vector<LegTimes>& times) {
   if (legs.find("\"total_us\":") != std::string::npos) return legs;
   bool in_string = false;
